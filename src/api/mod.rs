@@ -1,0 +1,20 @@
+//! The admin API's JSON types: what the server writes, what the CLI reads, what OpenAPI describes.
+//!
+//! Invariants: durations are milliseconds with the unit in the name; times are RFC 3339 in UTC; optional fields are
+//! left out, never `null`. Never: behaviour.
+
+mod change;
+mod history;
+mod problem;
+mod status;
+
+pub use change::{
+    ChangeOutcome, ChangeReply, DrainRequest, EndpointSpec, ReloadReply, RollbackRequest, SlotUpdate, SwitchRequest,
+    TestReply, WaitFor,
+};
+pub use history::{Action, Event, History, HistoryEntry, Outcome};
+pub use problem::{Problem, ProblemKind};
+pub use status::{
+    DrainStatus, EndpointHealth, EndpointStatus, GateReport, GateStep, InFlight, ProxyStatus, ReloadStatus,
+    RollbackStatus, ServiceList, ServiceStatus, SlotPhase, SlotStatus, StepResult,
+};

@@ -1,0 +1,267 @@
+//! Settings: what the file *means*, typed and complete. Every default is already filled in; nothing here can be wrong.
+
+use std::{fmt, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+
+use crate::ids::{PerSlot, ServiceName, Slot};
+
+/// A whole configuration file, checked.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Settings {
+    pub proxy: ProxySettings,
+    pub admin: AdminSettings,
+    /// Where state and journal live; already joined with the config file's directory.
+    pub state_dir: PathBuf,
+    pub log: LogSettings,
+    /// In the order of the file. Names are unique; no rule shadows another.
+    pub services: Vec<Arc<ServiceSettings>>,
+}
+
+/// `[proxy]`: the side clients see. A change of `listen` or `workers` needs a restart.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ProxySettings {
+    pub listen: SocketAddr,
+    /// Worker threads; `0` in the file is one per core and already resolved here.
+    pub workers: usize,
+    pub limits: Limits,
+    pub shutdown: ShutdownSettings,
+    pub access_log: AccessLog,
+}
+
+/// `[proxy.limits]`: bounds on what one client may cost.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Limits {
+    /// From the first byte of a request head to its last.
+    pub header_timeout: Duration,
+    /// How long a client connection may stay without a request.
+    pub idle_timeout: Duration,
+    /// Bytes of a request head, request line included.
+    pub header_bytes_max: usize,
+    /// Number of header fields.
+    pub headers_max: usize,
+    /// Concurrent HTTP/2 streams a client connection may open.
+    pub streams_max: u32,
+    /// Client connections in all.
+    pub connections_max: usize,
+    /// Bytes that all replay buffers of the process may hold together; past it requests go on without replay.
+    pub replay_buffer_total: usize,
+}
+
+/// `[proxy.shutdown]`: what SIGTERM does.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ShutdownSettings {
+    /// Keep accepting for this long after `/ready` turned 503, for the load balancer in front to notice.
+    pub delay: Duration,
+    /// How long an idle client connection is still read before it is closed.
+    pub linger: Duration,
+    /// Cut what still runs after this long; `None` waits until it is empty.
+    pub deadline: Option<Duration>,
+}
+
+/// Where access records go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AccessLog {
+    Off,
+    Stdout,
+    File(PathBuf),
+}
+
+/// `[admin]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AdminSettings {
+    pub listen: AdminListen,
+    /// The bearer token's file; required where `listen` is not loopback. The token itself is read at start.
+    pub token_file: Option<PathBuf>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AdminListen {
+    Tcp(SocketAddr),
+    /// A unix socket, mode 0600.
+    Unix(PathBuf),
+}
+
+impl fmt::Display for AdminListen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            AdminListen::Tcp(addr) => write!(f, "http://{addr}"),
+            AdminListen::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
+/// `[log]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogSettings {
+    pub format: LogFormat,
+    /// A `tracing` filter: `info`, `verdigris=debug`, …
+    pub filter: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    Text,
+    Json,
+}
+
+/// One `[[service]]`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ServiceSettings {
+    pub name: ServiceName,
+    pub rule: MatchRule,
+    /// The slot the *file* names; the recorded state may say another (DESIGN: who wins).
+    pub active: Slot,
+    pub replay: ReplayPolicy,
+    /// Bytes of a request body kept for a replay; a longer body is sent without the chance of one.
+    pub replay_buffer: usize,
+    /// A slot without endpoints is an empty one. The slot named `active` is never empty.
+    pub slots: PerSlot<SlotSettings>,
+    pub health: HealthSettings,
+    pub timeouts: Timeouts,
+    pub pool: PoolSettings,
+    pub drain: DrainSettings,
+}
+
+/// Which requests are this service's. All parts that are given must hold; a rule without parts takes everything.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct MatchRule {
+    /// Lower case, without port. `*.example.org` takes any one or more labels in its place.
+    pub host: Option<String>,
+    /// Starts with `/`. Matches whole segments: `/v2/models/iris` takes `/v2/models/iris`, `/v2/models/iris/infer`
+    /// and `/v2/models/iris:predict`, never `/v2/models/iris2`.
+    pub path_prefix: Option<String>,
+    /// Exact values; names in lower case; sorted by name.
+    pub headers: Vec<(String, String)>,
+}
+
+/// What stands in one slot.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SlotSettings {
+    pub endpoints: Vec<EndpointSettings>,
+    /// The operator's name for what runs there; shown in `x-verdigris-version`, metrics and history.
+    pub version: Option<String>,
+}
+
+/// One replica: at least one of the two addresses.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct EndpointSettings {
+    /// Takes everything that is not gRPC (and gRPC too, if it is `h2c://` and `grpc` is not given).
+    pub http: Option<EndpointUrl>,
+    /// Takes gRPC; always HTTP/2.
+    pub grpc: Option<EndpointUrl>,
+}
+
+impl fmt::Display for EndpointSettings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (&self.http, &self.grpc) {
+            (Some(http), Some(grpc)) => write!(f, "{http} + {grpc}"),
+            (Some(one), None) | (None, Some(one)) => one.fmt(f),
+            (None, None) => f.write_str("(no address)"),
+        }
+    }
+}
+
+/// An upstream address: `http://HOST[:PORT]`, `h2c://HOST[:PORT]` or `unix:PATH`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct EndpointUrl {
+    pub protocol: UpstreamProtocol,
+    pub address: UpstreamAddress,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum UpstreamProtocol {
+    Http1,
+    /// HTTP/2 by prior knowledge (RFC 9113 section 3.3).
+    H2c,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum UpstreamAddress {
+    /// A name or an IP address (IPv6 without brackets), and a port.
+    Tcp {
+        host: String,
+        port: u16,
+    },
+    Unix(PathBuf),
+}
+
+impl fmt::Display for EndpointUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let scheme = match self.protocol {
+            UpstreamProtocol::Http1 => "http",
+            UpstreamProtocol::H2c => "h2c",
+        };
+        match &self.address {
+            UpstreamAddress::Tcp { host, port } if host.contains(':') => write!(f, "{scheme}://[{host}]:{port}"),
+            UpstreamAddress::Tcp { host, port } => write!(f, "{scheme}://{host}:{port}"),
+            UpstreamAddress::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
+/// What may be sent again on a fresh connection after a *reused* one died before the first byte of an answer.
+/// A request of which nothing was written is always sent again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReplayPolicy {
+    /// Idempotent methods, requests with `Idempotency-Key`, and POSTs to known pure inference paths.
+    Inference,
+    /// Any method.
+    Reused,
+    /// Idempotent methods (RFC 9110 section 9.2.2) and requests with `Idempotency-Key`.
+    Idempotent,
+    Never,
+}
+
+/// `[service.health]`: how the readiness of an endpoint is asked for, on a new connection each time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HealthSettings {
+    pub http: HttpProbe,
+    pub grpc: GrpcProbe,
+    pub interval: Duration,
+    pub timeout: Duration,
+    /// Successes in a row before an endpoint counts as healthy.
+    pub rise: u32,
+    /// Failures in a row before a healthy endpoint counts as unhealthy.
+    pub fall: u32,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HttpProbe {
+    /// No `path` given: only a TCP connect, which proves little; `check` says so.
+    Connect,
+    /// `GET` this path; only 200 is ready.
+    Get { path: String },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GrpcProbe {
+    /// Only a TCP connect.
+    Connect,
+    /// `inference.GRPCInferenceService/ServerReady` of the Open Inference Protocol.
+    V2,
+    /// `grpc.health.v1.Health/Check`.
+    Health,
+}
+
+/// `[service.timeouts]`. None of them cuts a stream that flows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Timeouts {
+    pub connect: Duration,
+    /// From the end of the request to the first byte of the answer; `None` waits as long as the client does.
+    pub first_byte: Option<Duration>,
+}
+
+/// `[service.pool]`: idle upstream connections.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PoolSettings {
+    /// Below the server's own idle time: uvicorn closes at 5 s.
+    pub idle_timeout: Duration,
+    /// Idle connections kept per endpoint and worker.
+    pub idle_max: usize,
+}
+
+/// `[service.drain]`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DrainSettings {
+    /// Cut what still runs on a slot this long after it began to drain; `None` never cuts.
+    pub cut_after: Option<Duration>,
+}

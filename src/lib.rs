@@ -1,0 +1,5 @@
+//! Verdigris.
+
+pub mod api;
+pub mod config;
+pub mod ids;
