@@ -3,3 +3,5 @@
 pub mod api;
 pub mod config;
 pub mod ids;
+pub mod switch;
+pub mod telemetry;
