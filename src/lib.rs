@@ -4,4 +4,6 @@ pub mod api;
 pub mod config;
 pub mod ids;
 pub mod switch;
+pub mod table;
 pub mod telemetry;
+pub mod upstream;
