@@ -3,6 +3,7 @@
 pub mod api;
 pub mod config;
 pub mod ids;
+pub mod net;
 pub mod switch;
 pub mod table;
 pub mod telemetry;
