@@ -6,7 +6,7 @@ use http::HeaderValue;
 
 use super::Routes;
 use crate::{
-    config::settings::ServiceSettings,
+    config::settings::{MatchRule, ServiceSettings},
     ids::{Generation, PerSlot, Slot},
     telemetry::SlotMetrics,
     upstream::{Endpoint, lease::Tenure},
@@ -15,7 +15,7 @@ use crate::{
 /// A snapshot: routes → services → slots → endpoints and policies.
 #[derive(Debug, Default)]
 pub struct Table {
-    pub routes: Routes,
+    pub routes: Arc<Routes>,
     /// `Routes` gives an index into this.
     pub services: Vec<Arc<Service>>,
 }
@@ -42,10 +42,15 @@ pub struct SlotTable {
 }
 
 impl Table {
-    /// A table of these services. Which rules are legal is `config`'s matter.
-    pub fn new(services: Vec<Arc<Service>>) -> Self {
-        let rules = services.iter().map(|service| &service.settings.rule);
-        Self { routes: Routes::new(rules), services }
+    /// A table of these services. Which rules are legal is `config`'s matter. The routes of `before` are taken over if
+    /// they still hold, so that a switch among thousands of services builds no index.
+    pub fn new(services: Vec<Arc<Service>>, before: &Table) -> Self {
+        fn rules(services: &[Arc<Service>]) -> impl Iterator<Item = &MatchRule> {
+            services.iter().map(|service| &service.settings.rule)
+        }
+        let same_rules = rules(&services).eq(rules(&before.services));
+        let routes = if same_rules { before.routes.clone() } else { Arc::new(Routes::new(rules(&services))) };
+        Self { routes, services }
     }
 
     /// The tenures that serve.

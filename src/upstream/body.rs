@@ -10,6 +10,7 @@ use std::{
     pin::Pin,
     rc::Rc,
     task::{Context, Poll, ready},
+    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
@@ -70,6 +71,10 @@ struct State {
     attempt: u32,
     ended: bool,
     client_failed: bool,
+    /// Something has been read from the client.
+    touched: bool,
+    /// An answer has begun.
+    answered: bool,
 }
 
 /// One attempt's view of a request body.
@@ -84,7 +89,9 @@ pub struct Attempt {
     attempt: u32,
     position: usize,
     trailers_sent: bool,
-    _lease: Lease,
+    lease: Lease,
+    /// How long the answer may take to begin, counted from the end of this body.
+    first_byte: Option<Duration>,
 }
 
 impl SharedBody {
@@ -99,12 +106,15 @@ impl SharedBody {
             attempt: 0,
             ended: false,
             client_failed: false,
+            touched: false,
+            answered: false,
         };
         Self(Rc::new(Inner { state: RefCell::new(state), budget: budget.clone(), kept_max }))
     }
 
-    /// A new attempt, reading from the start. Earlier attempts fail from here on.
-    pub fn attempt(&self, lease: Lease) -> RequestBody {
+    /// A new attempt, reading from the start. Earlier attempts fail from here on. When the body's end has been read,
+    /// the lease gets `first_byte` as its deadline.
+    pub fn attempt(&self, lease: Lease, first_byte: Option<Duration>) -> RequestBody {
         let mut state = self.0.state.borrow_mut();
         state.attempt += 1;
         RequestBody::Shared(Attempt {
@@ -112,14 +122,15 @@ impl SharedBody {
             attempt: state.attempt,
             position: 0,
             trailers_sent: false,
-            _lease: lease,
+            lease,
+            first_byte,
         })
     }
 
     /// True while everything read from the client so far is still at hand.
     pub fn is_whole(&self) -> bool {
         let state = self.0.state.borrow();
-        !state.client_failed && (state.keeping || (state.attempt == 0))
+        !state.client_failed && (state.keeping || !state.touched)
     }
 
     /// True if it was the client's stream that failed.
@@ -127,9 +138,16 @@ impl SharedBody {
         self.0.state.borrow().client_failed
     }
 
+    /// True once the client's last byte has been read.
+    pub fn has_ended(&self) -> bool {
+        self.0.state.borrow().ended
+    }
+
     /// An answer has begun: nothing is kept any longer.
     pub fn stop_keeping(&self) {
-        self.0.state.borrow_mut().keeping = false;
+        let mut state = self.0.state.borrow_mut();
+        state.keeping = false;
+        state.answered = true;
     }
 }
 
@@ -190,8 +208,9 @@ impl Attempt {
         state: &mut State,
         frame: Option<hyper::Result<Frame<Bytes>>>,
     ) -> Option<Result<Frame<Bytes>, BodyFailed>> {
+        state.touched = true;
         match frame {
-            None => state.ended = true,
+            None => self.end(state),
             Some(Err(error)) => {
                 state.client_failed = true;
                 return Some(Err(BodyFailed::Client(error)));
@@ -200,15 +219,28 @@ impl Attempt {
                 if let Some(data) = frame.data_ref() {
                     inner.keep(state, data);
                     self.position = state.kept.len();
+                    if state.incoming.is_end_stream() {
+                        self.end(state);
+                    }
                 } else if let Some(trailers) = frame.trailers_ref() {
                     state.kept_trailers = Some(trailers.clone());
-                    state.ended = true;
                     self.trailers_sent = true;
+                    self.end(state);
                 }
                 return Some(Ok(frame));
             }
         }
         None
+    }
+
+    /// The request is out: the answer's time starts to run, unless it has begun.
+    fn end(&self, state: &mut State) {
+        state.ended = true;
+        if !state.answered
+            && let Some(limit) = self.first_byte
+        {
+            self.lease.set_deadline(Some(Instant::now() + limit));
+        }
     }
 }
 

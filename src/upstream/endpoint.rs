@@ -4,7 +4,7 @@
 use std::{
     sync::{
         Mutex, PoisonError,
-        atomic::{AtomicU8, AtomicU64, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::Relaxed},
     },
     time::{Duration, Instant},
 };
@@ -24,6 +24,7 @@ pub struct Endpoint {
     http: Option<Target>,
     grpc: Option<Target>,
     state: AtomicU8,
+    withdrawn: AtomicBool,
     record: Mutex<Record>,
 }
 
@@ -60,8 +61,18 @@ impl Endpoint {
             http: settings.http.as_ref().map(Target::new),
             grpc: settings.grpc.as_ref().map(Target::new),
             state: AtomicU8::new(UNKNOWN),
+            withdrawn: AtomicBool::new(false),
             record: Mutex::default(),
         }
+    }
+
+    /// An endpoint at the same address with other limits: what probing has seen of the old one still holds.
+    pub fn successor(&self) -> Self {
+        let next = Self::new(&self.settings);
+        let HealthView { health, detail, probed } = self.view();
+        next.set(health);
+        *next.record.lock().unwrap_or_else(PoisonError::into_inner) = Record { detail, probed, ..Record::default() };
+        next
     }
 
     /// The address that takes HTTP.
@@ -116,6 +127,15 @@ impl Endpoint {
     pub fn prove(&self, detail: String, now: Instant, rise: u32) -> bool {
         self.record.lock().unwrap_or_else(PoisonError::into_inner).successes = rise.saturating_sub(1);
         self.observe(true, detail, now, rise, 1).is_some()
+    }
+
+    /// No table names it any more: workers close their pools.
+    pub fn withdraw(&self) {
+        self.withdrawn.store(true, Relaxed);
+    }
+
+    pub fn is_withdrawn(&self) -> bool {
+        self.withdrawn.load(Relaxed)
     }
 
     fn set(&self, health: EndpointHealth) {

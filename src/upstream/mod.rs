@@ -16,7 +16,7 @@ pub mod lease;
 mod pool;
 mod wire;
 
-pub use balance::{Balancer, LocalEndpoint};
+pub use balance::{Balancer, InFlight, LocalEndpoint};
 pub use body::{BodyFailed, ReplayBudget, RequestBody, SharedBody};
 pub use connect::{ConnectError, Target, UpstreamStream};
 pub use endpoint::{Endpoint, HealthView};
