@@ -23,4 +23,4 @@ mod view;
 mod worker;
 
 pub use accept::Acceptor;
-pub use worker::{Census, Command, WorkerHandle, WorkerOptions, spawn_worker};
+pub use worker::{Command, WorkerHandle, WorkerOptions, spawn_worker};

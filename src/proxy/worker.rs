@@ -14,22 +14,15 @@ use std::{
 };
 
 use http::HeaderValue;
-use tokio::{
-    sync::{mpsc, oneshot},
-    time::MissedTickBehavior,
-};
+use tokio::{sync::mpsc, time::MissedTickBehavior};
 
 use super::{exchange::Client, forward::COMPLAINT_INTERVAL, handler, request_id::RequestIds, view::Views};
 use crate::{
     config::settings::Limits,
-    ids::EndpointId,
     net::{ConnRules, Patrol, serve},
     table::Reader,
     telemetry::{AccessSink, Registry},
-    upstream::{
-        Balancer, LocalEndpoint, ReplayBudget,
-        lease::{Ledger, Tenure},
-    },
+    upstream::{Balancer, LocalEndpoint, Order, ReplayBudget, lease::Ledger},
 };
 
 /// How often time limits are looked at. They are met up to this much late.
@@ -37,26 +30,16 @@ const TICK: Duration = Duration::from_millis(100);
 /// Commands that may wait for a worker.
 const INBOX: usize = 1024;
 
-/// What a worker is told.
+/// What a worker is told by whoever runs it. What control asks of it is an [`Order`].
+#[derive(Debug)]
 pub enum Command {
     /// Serve this client.
     Serve(TcpStream),
-    /// Close idle upstream connections to these endpoints.
-    CloseIdle(Arc<[EndpointId]>),
-    /// Say how old the oldest lease of each tenure is.
-    Census { tenures: Arc<[Arc<Tenure>]>, reply: oneshot::Sender<Census> },
-    /// Cut every lease of these tenures, or all. Replies with how many.
-    Cut { tenures: Option<Arc<[Arc<Tenure>]>>, reply: oneshot::Sender<u64> },
-    /// New limits, from a reload: for new connections and from the next tick on.
-    Limits(Box<Limits>),
     /// Shutdown began.
     Announce,
     /// Close client connections as soon as nothing is open on them, then end.
     Finish,
 }
-
-/// A worker's answer to a census: the age of the oldest lease, in the order asked.
-pub type Census = Vec<Option<Duration>>;
 
 /// What a worker is made of.
 #[derive(Debug)]
@@ -72,6 +55,8 @@ pub struct WorkerOptions {
 #[derive(Clone)]
 pub struct WorkerHandle {
     inbox: mpsc::Sender<Command>,
+    /// Control's end.
+    pub orders: mpsc::Sender<Order>,
     connections: Arc<AtomicUsize>,
 }
 
@@ -117,13 +102,14 @@ pub fn spawn_worker(
     reader: impl FnOnce() -> Reader + Send + 'static,
 ) -> io::Result<(WorkerHandle, thread::JoinHandle<()>)> {
     let (inbox, commands) = mpsc::channel(INBOX);
+    let (orders, ordered) = mpsc::channel(INBOX);
     let connections = Arc::new(AtomicUsize::new(0));
-    let handle = WorkerHandle { inbox, connections: connections.clone() };
+    let handle = WorkerHandle { inbox, orders, connections: connections.clone() };
     let runtime = tokio::runtime::Builder::new_current_thread();
     let thread = thread::Builder::new().name(format!("worker-{}", options.index)).spawn(move || {
         let mut runtime = runtime;
         match runtime.enable_all().build_local(tokio::runtime::LocalOptions::default()) {
-            Ok(runtime) => runtime.block_on(run(options, reader(), commands, connections)),
+            Ok(runtime) => runtime.block_on(run(options, reader(), commands, ordered, connections)),
             Err(error) => tracing::error!(%error, "A worker could not start its runtime."),
         }
     })?;
@@ -134,6 +120,7 @@ async fn run(
     options: WorkerOptions,
     reader: Reader,
     mut commands: mpsc::Receiver<Command>,
+    mut orders: mpsc::Receiver<Order>,
     connections: Arc<AtomicUsize>,
 ) {
     let mut limits = options.limits.clone();
@@ -145,16 +132,20 @@ async fn run(
     loop {
         tokio::select! {
             command = commands.recv() => match command {
-                Some(Command::Limits(new)) => {
-                    limits = *new;
-                    rules = Rc::new(ConnRules::new(&limits));
-                }
+                Some(Command::Serve(stream)) => worker.serve(stream, &rules),
+                Some(Command::Announce) => worker.patrol.announce(),
                 Some(Command::Finish) => {
                     finishing = true;
                     worker.patrol.finish();
                 }
-                Some(command) => worker.obey(command, &rules),
                 None => return,
+            },
+            Some(order) = orders.recv() => match order {
+                Order::Limits(new) => {
+                    limits = *new;
+                    rules = Rc::new(ConnRules::new(&limits));
+                }
+                order => worker.obey(order),
             },
             _ = tick.tick() => worker.tick(&limits),
         }
@@ -182,15 +173,13 @@ impl Worker {
         })
     }
 
-    fn obey(self: &Rc<Self>, command: Command, rules: &Rc<ConnRules>) {
-        match command {
-            Command::Serve(stream) => self.serve(stream, rules),
-            Command::CloseIdle(endpoints) => self.views.close_idle(&endpoints),
+    fn obey(&self, order: Order) {
+        match order {
+            Order::CloseIdle(endpoints) => self.views.close_idle(&endpoints),
             // Who asked may have given up waiting; the answer is then for nobody.
-            Command::Census { tenures, reply } => drop(reply.send(self.ledger.oldest(&tenures, Instant::now()))),
-            Command::Cut { tenures, reply } => drop(reply.send(self.ledger.cut(tenures.as_deref()))),
-            Command::Announce => self.patrol.announce(),
-            Command::Limits(_) | Command::Finish => {}
+            Order::Oldest { tenures, reply } => drop(reply.send(self.ledger.oldest(&tenures, Instant::now()))),
+            Order::Cut { tenures, reply } => drop(reply.send(self.ledger.cut(tenures.as_deref()))),
+            Order::Limits(_) => {}
         }
     }
 
@@ -250,20 +239,6 @@ struct OpenConnection(Arc<AtomicUsize>);
 impl Drop for OpenConnection {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Relaxed);
-    }
-}
-
-impl fmt::Debug for Command {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Command::Serve(_) => "Serve",
-            Command::CloseIdle(_) => "CloseIdle",
-            Command::Census { .. } => "Census",
-            Command::Cut { .. } => "Cut",
-            Command::Limits(_) => "Limits",
-            Command::Announce => "Announce",
-            Command::Finish => "Finish",
-        })
     }
 }
 

@@ -13,6 +13,7 @@ mod connect;
 mod endpoint;
 pub mod health;
 pub mod lease;
+mod orders;
 mod pool;
 mod wire;
 
@@ -20,5 +21,6 @@ pub use balance::{Balancer, InFlight, LocalEndpoint};
 pub use body::{BodyFailed, ReplayBudget, RequestBody, SharedBody};
 pub use connect::{ConnectError, Target, UpstreamStream};
 pub use endpoint::{Endpoint, HealthView};
+pub use orders::{Order, Workers};
 pub use pool::{Conn, Pool, PoolLimits, SendError};
 pub use wire::WireFacts;
