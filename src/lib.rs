@@ -1,6 +1,8 @@
 //! Verdigris.
 
+pub mod admin;
 pub mod api;
+pub mod app;
 pub mod checks;
 pub mod config;
 pub mod control;

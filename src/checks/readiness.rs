@@ -31,7 +31,9 @@ pub async fn run_gate(gate: Gate) -> GateReport {
     let healthy = |endpoint: &&Arc<Endpoint>| endpoint.health() == EndpointHealth::Healthy;
     let (passed, evidence) = if gate.endpoints.is_empty() {
         (false, vec!["the slot has no endpoints".to_owned()])
-    } else if gate.trust_probes && let Some(known) = gate.endpoints.iter().find(healthy) {
+    } else if gate.trust_probes
+        && let Some(known) = gate.endpoints.iter().find(healthy)
+    {
         (true, vec![format!("{}: healthy by its running probes: {}", known.settings, known.view().detail)])
     } else {
         probe_all(&gate).await

@@ -202,7 +202,8 @@ impl Controller {
 
     fn health_changed(&mut self, change: HealthChanged) {
         let healthy = change.health == EndpointHealth::Healthy;
-        let (service, slot, endpoint, detail) = (&change.service, change.slot, &change.endpoint.settings, &change.detail);
+        let (service, slot, endpoint, detail) =
+            (&change.service, change.slot, &change.endpoint.settings, &change.detail);
         if healthy {
             tracing::info!(%service, %slot, %endpoint, %detail, "An endpoint is healthy.");
         } else {

@@ -160,15 +160,21 @@ impl Controller {
             message,
         };
         let result = match answer {
-            Answer::Unchanged => {
-                Ok(reply(ChangeOutcome::Unchanged, false, format!("{service}: {active} is active already, generation {generation}")))
-            }
-            Answer::Changed { change: Change::Replace { slot, .. }, forced } => {
-                Ok(reply(ChangeOutcome::Replaced, forced, format!("{service}: {slot} has new contents, generation {generation}")))
-            }
-            Answer::Changed { change: Change::Switch { .. } | Change::Rollback { .. }, forced } => {
-                Ok(reply(ChangeOutcome::Switched, forced, format!("{service}: switched to {active}, generation {generation}")))
-            }
+            Answer::Unchanged => Ok(reply(
+                ChangeOutcome::Unchanged,
+                false,
+                format!("{service}: {active} is active already, generation {generation}"),
+            )),
+            Answer::Changed { change: Change::Replace { slot, .. }, forced } => Ok(reply(
+                ChangeOutcome::Replaced,
+                forced,
+                format!("{service}: {slot} has new contents, generation {generation}"),
+            )),
+            Answer::Changed { change: Change::Switch { .. } | Change::Rollback { .. }, forced } => Ok(reply(
+                ChangeOutcome::Switched,
+                forced,
+                format!("{service}: switched to {active}, generation {generation}"),
+            )),
             Answer::Refused(refusal) => Err(refusal::problem(service, refusal, generation, open.gate.clone())),
         };
         self.count(service, answer, &open);

@@ -68,7 +68,14 @@ impl SlotEntry {
 
     /// Makes `endpoints` and their probers what `contents` and the settings say. Endpoints whose address stays keep
     /// their health and pools.
-    fn equip(&mut self, name: &ServiceName, slot: Slot, new: &ServiceSettings, old: Option<&ServiceSettings>, around: &Surroundings) {
+    fn equip(
+        &mut self,
+        name: &ServiceName,
+        slot: Slot,
+        new: &ServiceSettings,
+        old: Option<&ServiceSettings>,
+        around: &Surroundings,
+    ) {
         let same_limits = old.is_none_or(|old| old.pool == new.pool && old.timeouts == new.timeouts);
         let same_health = old.is_some_and(|old| old.health == new.health);
         let before = std::mem::take(&mut self.endpoints);
@@ -76,8 +83,7 @@ impl SlotEntry {
             self.endpoints = before;
             return;
         }
-        self.endpoints =
-            self.contents.endpoints.iter().map(|wanted| adopt(wanted, &before, same_limits)).collect();
+        self.endpoints = self.contents.endpoints.iter().map(|wanted| adopt(wanted, &before, same_limits)).collect();
         for gone in before.iter().filter(|old| !self.endpoints.iter().any(|kept| kept.id == old.id)) {
             gone.withdraw();
         }
@@ -139,8 +145,7 @@ impl Entry {
             self.slots[slot].equip(&settings.name, slot, &settings, old_settings, around);
             self.slot_table(slot, slot == active, &before, around)
         });
-        self.published =
-            Arc::new(Service { settings, generation: self.machine.generation(), active, slots });
+        self.published = Arc::new(Service { settings, generation: self.machine.generation(), active, slots });
     }
 
     fn slot_table(&mut self, slot: Slot, is_active: bool, before: &Service, around: &Surroundings) -> Arc<SlotTable> {

@@ -344,7 +344,8 @@ impl Handle {
 }
 
 fn duration(text: &str, key: &str) -> Result<Duration, Problem> {
-    parse_duration(text).map_err(|error| Problem::new(ProblemKind::Invalid, format!("{key}: {error}")).hint(error.hint()))
+    parse_duration(text)
+        .map_err(|error| Problem::new(ProblemKind::Invalid, format!("{key}: {error}")).hint(error.hint()))
 }
 
 /// A slot's contents, as an update names them.
@@ -359,7 +360,10 @@ fn contents(update: &SlotUpdate) -> Result<SlotSettings, Problem> {
             Problem::new(ProblemKind::Invalid, format!("endpoints[{index}]: {error}")).hint(error.hint())
         })?;
         if endpoints.contains(&endpoint) {
-            return Err(Problem::new(ProblemKind::Invalid, format!("endpoints[{index}]: {endpoint} stands there twice")));
+            return Err(Problem::new(
+                ProblemKind::Invalid,
+                format!("endpoints[{index}]: {endpoint} stands there twice"),
+            ));
         }
         endpoints.push(endpoint);
     }

@@ -5,7 +5,10 @@ use std::{collections::BTreeMap, sync::Arc, time::Instant};
 
 use super::entry::{Entry, SlotEntry};
 use crate::{
-    api::{DrainStatus, EndpointHealth, EndpointStatus, InFlight, ReloadStatus, RollbackStatus, ServiceStatus, SlotPhase, SlotStatus},
+    api::{
+        DrainStatus, EndpointHealth, EndpointStatus, InFlight, ReloadStatus, RollbackStatus, ServiceStatus, SlotPhase,
+        SlotStatus,
+    },
     config::{MatchRule, ServiceSettings},
     ids::{Generation, PerSlot, ServiceName, Slot},
     switch::{Change, Stage},

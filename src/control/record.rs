@@ -44,9 +44,7 @@ pub(super) fn to_contents(record: &SlotRecord) -> Option<(SlotSettings, SlotSett
 }
 
 fn slot_settings(endpoints: &[EndpointRecord], version: Option<&String>) -> Option<SlotSettings> {
-    let parse = |record: &EndpointRecord| {
-        EndpointSettings::parse(record.http.as_deref(), record.grpc.as_deref()).ok()
-    };
+    let parse = |record: &EndpointRecord| EndpointSettings::parse(record.http.as_deref(), record.grpc.as_deref()).ok();
     let endpoints = endpoints.iter().map(parse).collect::<Option<Vec<_>>>()?;
     Some(SlotSettings { endpoints, version: version.cloned() })
 }

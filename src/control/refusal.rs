@@ -19,10 +19,8 @@ pub(super) fn problem(
             format!("service {service} is at generation {generation}, not at the one you gave"),
         )
         .hint("someone else changed it; look at its status and history, then decide again"),
-        Refusal::Busy => {
-            Problem::new(ProblemKind::Busy, format!("another change of service {service} is under way"))
-                .hint("wait for it to end; status shows it as pending")
-        }
+        Refusal::Busy => Problem::new(ProblemKind::Busy, format!("another change of service {service} is under way"))
+            .hint("wait for it to end; status shows it as pending"),
         Refusal::Superseded => Problem::new(
             ProblemKind::Busy,
             format!("the config file changed service {service} while this change was being prepared"),
@@ -37,19 +35,21 @@ pub(super) fn problem(
             format!("service {service} has no slot to roll back to: none that served before still stands as it was"),
         )
         .hint("use switch to move traffic to the other slot"),
-        Refusal::WouldEmptyActive(slot) => {
-            Problem::new(ProblemKind::Refused, format!("slot {slot} of service {service} is active; it cannot be emptied"))
-                .hint(format!("switch to {} first", slot.other()))
-        }
+        Refusal::WouldEmptyActive(slot) => Problem::new(
+            ProblemKind::Refused,
+            format!("slot {slot} of service {service} is active; it cannot be emptied"),
+        )
+        .hint(format!("switch to {} first", slot.other())),
         Refusal::GateFailed(slot) => {
             let why = gate.as_ref().map(evidence).unwrap_or_default();
             Problem::new(ProblemKind::Refused, format!("slot {slot} of service {service} is not ready{why}"))
                 .hint("nothing changed; mend the slot and ask again, or overrule the gate with force")
         }
-        Refusal::JournalFailed => {
-            Problem::new(ProblemKind::Internal, format!("the journal could not be written, so service {service} was not changed"))
-                .hint("look at the log for the reason; check the disk that holds state.dir")
-        }
+        Refusal::JournalFailed => Problem::new(
+            ProblemKind::Internal,
+            format!("the journal could not be written, so service {service} was not changed"),
+        )
+        .hint("look at the log for the reason; check the disk that holds state.dir"),
     };
     problem.gate = gate;
     problem.generation = (refusal == Refusal::GenerationDiffers).then_some(generation.0);

@@ -60,7 +60,11 @@ impl Controller {
         Ok(())
     }
 
-    fn found_entry(&self, settings: &Arc<ServiceSettings>, record: Option<&ServiceRecord>) -> Result<Entry, StartError> {
+    fn found_entry(
+        &self,
+        settings: &Arc<ServiceSettings>,
+        record: Option<&ServiceRecord>,
+    ) -> Result<Entry, StartError> {
         let slots = record.and_then(|record| {
             let (blue, green) = (record::to_contents(&record.slots.blue), record::to_contents(&record.slots.green));
             Some((record, PerSlot { blue: blue?, green: green? }))
@@ -350,7 +354,8 @@ impl Controller {
         self.announce(Event::Reload { at: clock::now(), ok: false, problems: problems.clone() });
         if let Some(reply) = waiter.1 {
             let message = format!("{} is refused: {}", self.config_path.display(), problems.join("; "));
-            let mut problem = Problem::new(ProblemKind::Invalid, message).hint("nothing changed; correct the file and reload");
+            let mut problem =
+                Problem::new(ProblemKind::Invalid, message).hint("nothing changed; correct the file and reload");
             problem.problems = problems;
             drop(reply.send(Err(problem)));
         }
