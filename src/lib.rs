@@ -3,3 +3,4 @@
 pub mod api;
 pub mod config;
 pub mod ids;
+pub mod store;
