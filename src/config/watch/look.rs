@@ -51,6 +51,11 @@ impl Lookout {
         self.pace
     }
 
+    #[cfg(test)]
+    pub(super) fn is_polling(&self) -> bool {
+        self.polling
+    }
+
     /// Reads the file; `Some` if its content is another than at the last look.
     ///
     /// The watches are renewed first: what changes after the reading then makes an event.
@@ -136,7 +141,7 @@ impl Lookout {
         })
     }
 
-    fn fall_back(&mut self, error: &notify::Error) {
+    pub(super) fn fall_back(&mut self, error: &notify::Error) {
         self.events = None;
         self.watched.clear();
         if !std::mem::replace(&mut self.polling, true) {
@@ -146,7 +151,7 @@ impl Lookout {
     }
 }
 
-fn listen(waker: Waker) -> notify::Result<RecommendedWatcher> {
+pub(super) fn listen(waker: Waker) -> notify::Result<RecommendedWatcher> {
     notify::recommended_watcher(move |event: notify::Result<Event>| {
         if event.is_ok_and(|event| is_mere_reading(&event.kind)) {
             return;
