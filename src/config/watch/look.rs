@@ -24,6 +24,8 @@ pub(super) struct Lookout {
     /// Hash of the content seen last.
     seen: String,
     pace: Pace,
+    /// Nothing outside it is watched.
+    ceiling: PathBuf,
     waker: Waker,
     /// `None` where file events are not to be had; tried again at each look.
     events: Option<RecommendedWatcher>,
@@ -34,11 +36,12 @@ pub(super) struct Lookout {
 }
 
 impl Lookout {
-    pub(super) fn new(path: &Path, known: &str, pace: Pace, waker: Waker) -> Self {
+    pub(super) fn new(path: &Path, known: &str, pace: Pace, ceiling: &Path, waker: Waker) -> Self {
         Self {
             path: path.to_owned(),
             seen: known.to_owned(),
             pace,
+            ceiling: ceiling.to_owned(),
             waker,
             events: None,
             watched: BTreeSet::new(),
@@ -106,7 +109,8 @@ impl Lookout {
             return;
         }
         for round in 0..TRAIL_ROUNDS_MAX {
-            let trail = directories(&self.path);
+            let mut trail = directories(&self.path);
+            trail.retain(|directory| directory.starts_with(&self.ceiling));
             // Links may have been swapped before the watches stood, so the way has to be the same afterwards.
             if round > 0 && trail == self.watched {
                 break;
