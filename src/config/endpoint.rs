@@ -162,7 +162,7 @@ fn parse_port(port: &str) -> Result<u16, BadEndpoint> {
 fn parse_host(host: &str) -> Result<String, BadEndpoint> {
     let bad = || BadEndpoint::Host(shortened(host));
     if let Some(inner) = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
-        return inner.parse::<Ipv6Addr>().map(|address| address.to_string()).map_err(|_| bad());
+        return inner.parse::<Ipv6Addr>().map(|address| address.to_string()).map_err(|_not_an_address| bad());
     }
     let host = host.to_ascii_lowercase();
     if is_host_name(host.strip_suffix('.').unwrap_or(&host)) || host.parse::<Ipv4Addr>().is_ok() {

@@ -103,9 +103,9 @@ impl Check<'_> {
     pub(super) fn log(&mut self, given: &schema::Log) -> LogSettings {
         let formats = [("text", LogFormat::Text), ("json", LogFormat::Json)];
         let filter = self.filled(&given.filter).unwrap_or(defaults::LOG_FILTER).to_owned();
-        if let (Err(error), Some(given)) = (EnvFilter::try_new(&filter), &given.filter) {
+        if let (Err(_), Some(given)) = (EnvFilter::try_new(&filter), &given.filter) {
             let hint = "write a level (error, warn, info, debug, trace) or such as \"info,verdigris::proxy=debug\"";
-            self.refuse(given.span(), format!("{filter:?} is not a log filter: {error}"), hint);
+            self.refuse(given.span(), format!("{filter:?} is not a log filter"), hint);
         }
         LogSettings { format: self.word("log format", &given.format, &formats, LogFormat::Text), filter }
     }

@@ -24,6 +24,8 @@ pub(super) struct Lookout {
     /// Hash of the content seen last.
     seen: String,
     pace: Pace,
+    /// Nothing outside it is watched.
+    ceiling: PathBuf,
     waker: Waker,
     /// `None` where file events are not to be had; tried again at each look.
     events: Option<RecommendedWatcher>,
@@ -34,11 +36,12 @@ pub(super) struct Lookout {
 }
 
 impl Lookout {
-    pub(super) fn new(path: &Path, known: &str, pace: Pace, waker: Waker) -> Self {
+    pub(super) fn new(path: &Path, known: &str, pace: Pace, ceiling: &Path, waker: Waker) -> Self {
         Self {
             path: path.to_owned(),
             seen: known.to_owned(),
             pace,
+            ceiling: ceiling.to_owned(),
             waker,
             events: None,
             watched: BTreeSet::new(),
@@ -49,6 +52,11 @@ impl Lookout {
 
     pub(super) fn pace(&self) -> Pace {
         self.pace
+    }
+
+    #[cfg(test)]
+    pub(super) fn is_polling(&self) -> bool {
+        self.polling
     }
 
     /// Reads the file; `Some` if its content is another than at the last look.
@@ -101,7 +109,8 @@ impl Lookout {
             return;
         }
         for round in 0..TRAIL_ROUNDS_MAX {
-            let trail = directories(&self.path);
+            let mut trail = directories(&self.path);
+            trail.retain(|directory| directory.starts_with(&self.ceiling));
             // Links may have been swapped before the watches stood, so the way has to be the same afterwards.
             if round > 0 && trail == self.watched {
                 break;
@@ -136,7 +145,7 @@ impl Lookout {
         })
     }
 
-    fn fall_back(&mut self, error: &notify::Error) {
+    pub(super) fn fall_back(&mut self, error: &notify::Error) {
         self.events = None;
         self.watched.clear();
         if !std::mem::replace(&mut self.polling, true) {
@@ -146,7 +155,7 @@ impl Lookout {
     }
 }
 
-fn listen(waker: Waker) -> notify::Result<RecommendedWatcher> {
+pub(super) fn listen(waker: Waker) -> notify::Result<RecommendedWatcher> {
     notify::recommended_watcher(move |event: notify::Result<Event>| {
         if event.is_ok_and(|event| is_mere_reading(&event.kind)) {
             return;
