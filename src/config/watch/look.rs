@@ -14,7 +14,7 @@ use notify::{
 use super::{
     super::FileContent,
     Pace,
-    signal::{Signal, Waker},
+    signal::{Reason, Signal, Waker},
     trail::directories,
 };
 
@@ -24,6 +24,8 @@ pub(super) struct Lookout {
     /// Hash of the content seen last.
     seen: String,
     pace: Pace,
+    /// Nothing outside it is watched.
+    ceiling: PathBuf,
     waker: Waker,
     /// `None` where file events are not to be had; tried again at each look.
     events: Option<RecommendedWatcher>,
@@ -34,11 +36,12 @@ pub(super) struct Lookout {
 }
 
 impl Lookout {
-    pub(super) fn new(path: &Path, known: &str, pace: Pace, waker: Waker) -> Self {
+    pub(super) fn new(path: &Path, known: &str, pace: Pace, ceiling: &Path, waker: Waker) -> Self {
         Self {
             path: path.to_owned(),
             seen: known.to_owned(),
             pace,
+            ceiling: ceiling.to_owned(),
             waker,
             events: None,
             watched: BTreeSet::new(),
@@ -51,6 +54,12 @@ impl Lookout {
         self.pace
     }
 
+    /// Sets the watches and asks for a first look.
+    pub(super) fn begin(&mut self) {
+        self.renew_watches();
+        self.waker.wake();
+    }
+
     #[cfg(test)]
     pub(super) fn is_polling(&self) -> bool {
         self.polling
@@ -59,13 +68,14 @@ impl Lookout {
     /// Reads the file; `Some` if its content is another than at the last look.
     ///
     /// The watches are renewed first: what changes after the reading then makes an event.
-    pub(super) fn look(&mut self, signal: &Signal) -> Option<FileContent> {
+    pub(super) fn look(&mut self, reason: Reason, signal: &Signal) -> Option<FileContent> {
         self.renew_watches();
         let content = self.read()?;
         if content.hash == self.seen {
             return None;
         }
-        let settled = if self.polling { self.settle(content, signal)? } else { content };
+        let unsure = self.polling || reason == Reason::Poll;
+        let settled = if unsure { self.settle(content, signal)? } else { content };
         self.seen.clone_from(&settled.hash);
         Some(settled)
     }
@@ -106,7 +116,8 @@ impl Lookout {
             return;
         }
         for round in 0..TRAIL_ROUNDS_MAX {
-            let trail = directories(&self.path);
+            let mut trail = directories(&self.path);
+            trail.retain(|directory| directory.starts_with(&self.ceiling));
             // Links may have been swapped before the watches stood, so the way has to be the same afterwards.
             if round > 0 && trail == self.watched {
                 break;

@@ -46,9 +46,10 @@ impl Room {
     }
 }
 
-fn watch(path: &Path, pace: Pace) -> Watcher {
+/// Other tests make noise above the room. It would wake this watcher too, and hide a watch that is missing.
+fn watch(room: &Room, path: &Path, pace: Pace) -> Watcher {
     let known = FileContent::read(path).unwrap().hash;
-    Watcher::start_with(path, &known, pace).unwrap()
+    Watcher::start_with(path, &known, pace, &room.root).unwrap()
 }
 
 /// Waits for this content; what was there on the way to it is passed over.
@@ -58,8 +59,8 @@ async fn wait_for(watcher: &mut Watcher, content: &str) {
 }
 
 /// Makes a change ten times over, each seen before the next is made.
-async fn each_round_is_seen(path: &Path, mut change: impl FnMut(usize, &str)) {
-    let mut watcher = watch(path, EVENTS_ONLY);
+async fn each_round_is_seen(room: &Room, path: &Path, mut change: impl FnMut(usize, &str)) {
+    let mut watcher = watch(room, path, EVENTS_ONLY);
     for round in 1..=ROUNDS {
         let content = format!("round {round}");
         change(round, &content);
@@ -71,38 +72,68 @@ async fn each_round_is_seen(path: &Path, mut change: impl FnMut(usize, &str)) {
 async fn an_edit_in_place_is_seen() {
     let room = Room::new();
     let path = room.write("config.toml", "round 0");
-    each_round_is_seen(&path, |_, content| fs::write(&path, content).unwrap()).await;
+    each_round_is_seen(&room, &path, |_, content| fs::write(&path, content).unwrap()).await;
 }
 
 #[tokio::test]
-async fn a_writer_that_truncates_and_takes_its_time_is_seen_whole() {
+async fn a_writer_that_truncates_and_takes_its_time_is_seen_in_the_end() {
     let room = Room::new();
     let path = room.write("config.toml", "round 0");
-    let mut watcher = watch(&path, EVENTS_ONLY);
-    for round in 1..=ROUNDS {
-        let content = format!("round {round}, written slowly");
-        let mut file = File::create(&path).unwrap();
-        for byte in content.as_bytes() {
-            file.write_all(&[*byte]).unwrap();
-            file.sync_data().unwrap();
-        }
-        drop(file);
-        wait_for(&mut watcher, &content).await;
+    each_round_is_seen(&room, &path, |_, content| write_bytewise(&path, content)).await;
+}
+
+#[tokio::test]
+async fn a_half_written_file_is_not_told_while_the_writer_is_at_it() {
+    let room = Room::new();
+    let path = room.write("config.toml", "round 0");
+    // So long a quiet that no stall of a loaded machine looks like the end of the writing.
+    let patient = Pace { quiet: Duration::from_secs(1), burst_max: PATIENCE, ..EVENTS_ONLY };
+    let mut watcher = watch(&room, &path, patient);
+    for content in ["the first, whole", "the second, whole"] {
+        write_bytewise(&path, content);
+        let told = timeout(PATIENCE, watcher.changed()).await.unwrap();
+        assert_eq!(told.bytes, content.as_bytes());
     }
+}
+
+fn write_bytewise(path: &Path, content: &str) {
+    let mut file = File::create(path).unwrap();
+    for byte in content.as_bytes() {
+        file.write_all(&[*byte]).unwrap();
+        file.sync_data().unwrap();
+    }
+}
+
+#[test]
+fn a_burst_without_end_is_looked_at_all_the_same() {
+    let (waker, signal) = signal::pair();
+    let pace = Pace { quiet: PATIENCE, burst_max: Duration::from_millis(50), poll: PATIENCE, events: true };
+    let noise = std::thread::spawn(move || {
+        let started = Instant::now();
+        // Ends when the ear is gone.
+        while waker.wake() && started.elapsed() < PATIENCE {
+            std::thread::yield_now();
+        }
+        started.elapsed()
+    });
+    assert_eq!(signal.wait(pace), Some(signal::Reason::Events));
+    drop(signal);
+    assert!(noise.join().unwrap() < PATIENCE, "it waited until the noise was over");
 }
 
 #[tokio::test]
 async fn rename_over_the_file_is_seen() {
     let room = Room::new();
     let path = room.write("config.toml", "round 0");
-    each_round_is_seen(&path, |_, content| fs::rename(room.write("config.toml.tmp", content), &path).unwrap()).await;
+    each_round_is_seen(&room, &path, |_, content| fs::rename(room.write("config.toml.tmp", content), &path).unwrap())
+        .await;
 }
 
 #[tokio::test]
 async fn a_save_by_vim_is_seen() {
     let room = Room::new();
     let path = room.write("config.toml", "round 0");
-    each_round_is_seen(&path, |_, content| {
+    each_round_is_seen(&room, &path, |_, content| {
         fs::rename(&path, room.path("config.toml~")).unwrap();
         fs::write(&path, content).unwrap();
         fs::remove_file(room.path("config.toml~")).unwrap();
@@ -114,7 +145,7 @@ async fn a_save_by_vim_is_seen() {
 async fn remove_and_create_again_is_seen() {
     let room = Room::new();
     let path = room.write("config.toml", "round 0");
-    each_round_is_seen(&path, |_, content| {
+    each_round_is_seen(&room, &path, |_, content| {
         fs::remove_file(&path).unwrap();
         fs::write(&path, content).unwrap();
     })
@@ -127,7 +158,7 @@ async fn a_kubernetes_data_swap_is_seen() {
     room.write("..gen0/config.toml", "round 0");
     symlink("..gen0", room.path("..data")).unwrap();
     symlink("..data/config.toml", room.path("config.toml")).unwrap();
-    each_round_is_seen(&room.path("config.toml"), |round, content| {
+    each_round_is_seen(&room, &room.path("config.toml"), |round, content| {
         room.write(&format!("..gen{round}/config.toml"), content);
         symlink(format!("..gen{round}"), room.path("..data_tmp")).unwrap();
         fs::rename(room.path("..data_tmp"), room.path("..data")).unwrap();
@@ -141,21 +172,27 @@ async fn a_current_link_in_another_directory_is_seen() {
     let room = Room::new();
     room.write("releases/0/config.toml", "round 0");
     fs::create_dir(room.path("etc")).unwrap();
-    symlink(room.path("releases/0"), room.path("current")).unwrap();
-    symlink("../current/config.toml", room.path("etc/config.toml")).unwrap();
-    each_round_is_seen(&room.path("etc/config.toml"), |round, content| {
+    // The link's directory is not above the file's: no watch but its own sees the swap.
+    fs::create_dir(room.path("links")).unwrap();
+    symlink(room.path("releases/0"), room.path("links/current")).unwrap();
+    symlink("../links/current/config.toml", room.path("etc/config.toml")).unwrap();
+    each_round_is_seen(&room, &room.path("etc/config.toml"), |round, content| {
         room.write(&format!("releases/{round}/config.toml"), content);
-        symlink(room.path(&format!("releases/{round}")), room.path("next")).unwrap();
-        fs::rename(room.path("next"), room.path("current")).unwrap();
+        symlink(room.path(&format!("releases/{round}")), room.path("links/next")).unwrap();
+        fs::rename(room.path("links/next"), room.path("links/current")).unwrap();
     })
     .await;
 }
 
 #[tokio::test]
-async fn a_replaced_parent_directory_is_seen() {
+async fn a_replaced_parent_directory_is_seen_and_so_is_an_edit_in_the_new_one() {
     let room = Room::new();
     let path = room.write("etc/config.toml", "round 0");
-    each_round_is_seen(&path, |round, content| {
+    each_round_is_seen(&room, &path, |round, content| {
+        if round % 2 == 0 {
+            // Only the new directory's own watch sees this.
+            return fs::write(&path, content).unwrap();
+        }
         room.write("next/config.toml", content);
         fs::rename(room.path("etc"), room.path(&format!("old{round}"))).unwrap();
         fs::rename(room.path("next"), room.path("etc")).unwrap();
@@ -164,10 +201,26 @@ async fn a_replaced_parent_directory_is_seen() {
 }
 
 #[tokio::test]
+async fn after_a_link_was_swapped_an_edit_in_its_new_target_is_seen() {
+    let room = Room::new();
+    room.write("releases/0/config.toml", "round 0");
+    symlink(room.path("releases/0"), room.path("current")).unwrap();
+    each_round_is_seen(&room, &room.path("current/config.toml"), |round, content| {
+        if round % 2 == 0 {
+            return fs::write(room.path("current/config.toml"), content).unwrap();
+        }
+        room.write(&format!("releases/{round}/config.toml"), content);
+        symlink(room.path(&format!("releases/{round}")), room.path("next")).unwrap();
+        fs::rename(room.path("next"), room.path("current")).unwrap();
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_parent_directory_that_is_deleted_and_made_again_is_seen() {
     let room = Room::new();
     let path = room.write("etc/config.toml", "round 0");
-    each_round_is_seen(&path, |_, content| {
+    each_round_is_seen(&room, &path, |_, content| {
         fs::remove_dir_all(room.path("etc")).unwrap();
         room.write("etc/config.toml", content);
     })
@@ -178,7 +231,7 @@ async fn a_parent_directory_that_is_deleted_and_made_again_is_seen() {
 async fn the_same_content_saved_again_is_silence() {
     let room = Room::new();
     let path = room.write("config.toml", "round 0");
-    let mut watcher = watch(&path, EVENTS_ONLY);
+    let mut watcher = watch(&room, &path, EVENTS_ONLY);
     for round in 1..=ROUNDS {
         let before = format!("round {}", round - 1);
         fs::write(&path, &before).unwrap();
@@ -205,7 +258,7 @@ async fn a_change_before_the_watch_began_is_told() {
 async fn a_file_that_is_away_for_a_while_is_no_change() {
     let room = Room::new();
     let path = room.write("config.toml", "here");
-    let mut watcher = watch(&path, EVENTS_ONLY);
+    let mut watcher = watch(&room, &path, EVENTS_ONLY);
     for _ in 0..3 {
         fs::rename(&path, room.path("elsewhere")).unwrap();
         assert!(timeout(Duration::from_millis(200), watcher.changed()).await.is_err());
@@ -221,7 +274,7 @@ async fn without_file_events_it_polls() {
     let room = Room::new();
     let path = room.write("config.toml", "round 0");
     let pace = Pace { events: false, poll: Duration::from_millis(20), quiet: Duration::from_millis(10), ..Pace::REAL };
-    let mut watcher = watch(&path, pace);
+    let mut watcher = watch(&room, &path, pace);
     for round in 1..=ROUNDS {
         let content = format!("round {round}");
         fs::rename(room.write("config.toml.tmp", &content), &path).unwrap();
@@ -233,7 +286,7 @@ async fn without_file_events_it_polls() {
 async fn a_cancelled_wait_loses_nothing() {
     let room = Room::new();
     let path = room.write("config.toml", "old");
-    let mut watcher = watch(&path, EVENTS_ONLY);
+    let mut watcher = watch(&room, &path, EVENTS_ONLY);
     fs::write(&path, "new").unwrap();
     let started = Instant::now();
     while started.elapsed() < PATIENCE {
@@ -249,7 +302,7 @@ async fn a_cancelled_wait_loses_nothing() {
 async fn there_and_back_between_two_calls_is_silence() {
     let room = Room::new();
     let path = room.write("config.toml", "a");
-    let mut watcher = watch(&path, EVENTS_ONLY);
+    let mut watcher = watch(&room, &path, EVENTS_ONLY);
     for content in ["b", "a"] {
         fs::write(&path, content).unwrap();
         let arrived = async {
@@ -284,10 +337,10 @@ fn at_the_watch_limit_it_polls_until_watches_are_to_be_had_again() {
     let room = Room::new();
     let path = room.write("config.toml", "a");
     let (waker, signal) = signal::pair();
-    let mut lookout = Lookout::new(&path, "", EVENTS_ONLY, waker);
+    let mut lookout = Lookout::new(&path, "", EVENTS_ONLY, &room.root, waker);
     lookout.fall_back(&notify::Error::new(notify::ErrorKind::MaxFilesWatch));
     assert!(lookout.is_polling());
-    assert_eq!(lookout.look(&signal).unwrap().bytes, b"a");
+    assert_eq!(lookout.look(signal::Reason::Events, &signal).unwrap().bytes, b"a");
     assert!(!lookout.is_polling());
 }
 
@@ -295,7 +348,7 @@ fn at_the_watch_limit_it_polls_until_watches_are_to_be_had_again() {
 fn the_thread_ends_when_the_watcher_is_dropped() {
     let room = Room::new();
     let path = room.write("config.toml", "a");
-    let watcher = watch(&path, EVENTS_ONLY);
+    let watcher = watch(&room, &path, EVENTS_ONLY);
     let ear = watcher.contents.clone();
     drop(watcher);
     let (done, ended) = mpsc::channel();
