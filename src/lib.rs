@@ -6,6 +6,7 @@ pub mod app;
 pub mod checks;
 pub mod config;
 pub mod control;
+pub mod demo;
 pub mod ids;
 pub mod net;
 pub mod proxy;
