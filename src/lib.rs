@@ -4,6 +4,7 @@ pub mod admin;
 pub mod api;
 pub mod app;
 pub mod checks;
+pub mod cli;
 pub mod config;
 pub mod control;
 pub mod demo;
