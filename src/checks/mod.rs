@@ -1,0 +1,8 @@
+//! Checks: what a slot must pass before traffic goes to it.
+//!
+//! Invariants: a check reports evidence for each thing it saw; it ends within the limits it is given.
+//! Never: moves traffic. It says pass or fail; `control` decides.
+
+mod readiness;
+
+pub use readiness::{Gate, run_gate};

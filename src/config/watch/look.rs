@@ -1,0 +1,186 @@
+//! One look at the file: renew the watches, read, compare.
+
+use std::{
+    collections::BTreeSet,
+    fmt,
+    path::{Path, PathBuf},
+};
+
+use notify::{
+    Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher as _,
+    event::{AccessKind, AccessMode},
+};
+
+use super::{
+    super::FileContent,
+    Pace,
+    signal::{Signal, Waker},
+    trail::directories,
+};
+
+/// Where the file is looked for, and what was seen there last.
+pub(super) struct Lookout {
+    path: PathBuf,
+    /// Hash of the content seen last.
+    seen: String,
+    pace: Pace,
+    /// Nothing outside it is watched.
+    ceiling: PathBuf,
+    waker: Waker,
+    /// `None` where file events are not to be had; tried again at each look.
+    events: Option<RecommendedWatcher>,
+    watched: BTreeSet<PathBuf>,
+    /// So that each trouble is logged once, when it begins.
+    polling: bool,
+    away: bool,
+}
+
+impl Lookout {
+    pub(super) fn new(path: &Path, known: &str, pace: Pace, ceiling: &Path, waker: Waker) -> Self {
+        Self {
+            path: path.to_owned(),
+            seen: known.to_owned(),
+            pace,
+            ceiling: ceiling.to_owned(),
+            waker,
+            events: None,
+            watched: BTreeSet::new(),
+            polling: false,
+            away: false,
+        }
+    }
+
+    pub(super) fn pace(&self) -> Pace {
+        self.pace
+    }
+
+    #[cfg(test)]
+    pub(super) fn is_polling(&self) -> bool {
+        self.polling
+    }
+
+    /// Reads the file; `Some` if its content is another than at the last look.
+    ///
+    /// The watches are renewed first: what changes after the reading then makes an event.
+    pub(super) fn look(&mut self, signal: &Signal) -> Option<FileContent> {
+        self.renew_watches();
+        let content = self.read()?;
+        if content.hash == self.seen {
+            return None;
+        }
+        let settled = if self.polling { self.settle(content, signal)? } else { content };
+        self.seen.clone_from(&settled.hash);
+        Some(settled)
+    }
+
+    /// Without events nobody says that a writer is at work, so the content has to be the same twice.
+    fn settle(&mut self, mut content: FileContent, signal: &Signal) -> Option<FileContent> {
+        for _ in 0..SETTLE_ROUNDS_MAX {
+            signal.called_within(self.pace.quiet);
+            let again = self.read()?;
+            if again.hash == content.hash || signal.stopped() {
+                return Some(again);
+            }
+            content = again;
+        }
+        Some(content)
+    }
+
+    fn read(&mut self) -> Option<FileContent> {
+        match FileContent::read_regular(&self.path) {
+            Ok(content) => {
+                self.away = false;
+                Some(content)
+            }
+            Err(error) => {
+                if !std::mem::replace(&mut self.away, true) {
+                    let path = self.path.display();
+                    tracing::warn!(%path, %error, "cannot read the configuration file; its last content stays in force");
+                }
+                None
+            }
+        }
+    }
+
+    /// Watches are taken off and put on again, since a directory of the same name may be another directory now.
+    fn renew_watches(&mut self) {
+        if !self.pace.events {
+            self.polling = true;
+            return;
+        }
+        for round in 0..TRAIL_ROUNDS_MAX {
+            let mut trail = directories(&self.path);
+            trail.retain(|directory| directory.starts_with(&self.ceiling));
+            // Links may have been swapped before the watches stood, so the way has to be the same afterwards.
+            if round > 0 && trail == self.watched {
+                break;
+            }
+            match self.watch(&trail) {
+                Ok(()) => self.polling = false,
+                Err(error) => {
+                    self.fall_back(&error);
+                    break;
+                }
+            }
+        }
+    }
+
+    fn watch(&mut self, trail: &BTreeSet<PathBuf>) -> notify::Result<()> {
+        let events = match &mut self.events {
+            Some(events) => events,
+            none => none.insert(listen(self.waker.clone())?),
+        };
+        for gone in std::mem::take(&mut self.watched) {
+            // It fails if the directory was deleted, which took its watch along.
+            let _already_off = events.unwatch(&gone);
+        }
+        self.watched.clone_from(trail);
+        trail.iter().try_for_each(|directory| match events.watch(directory, RecursiveMode::NonRecursive) {
+            Err(error) if !is_limit(&error) => {
+                // Not there yet, or not ours to read: the directory above sees the one, the poll the other.
+                tracing::debug!(directory = %directory.display(), %error, "a directory is not watched");
+                Ok(())
+            }
+            result => result,
+        })
+    }
+
+    pub(super) fn fall_back(&mut self, error: &notify::Error) {
+        self.events = None;
+        self.watched.clear();
+        if !std::mem::replace(&mut self.polling, true) {
+            let every = self.pace.poll;
+            tracing::warn!(%error, ?every, "no file events; the configuration file is looked at again and again instead");
+        }
+    }
+}
+
+pub(super) fn listen(waker: Waker) -> notify::Result<RecommendedWatcher> {
+    notify::recommended_watcher(move |event: notify::Result<Event>| {
+        if event.is_ok_and(|event| is_mere_reading(&event.kind)) {
+            return;
+        }
+        waker.wake();
+    })
+}
+
+/// Our own looking makes these: to act on them would be to look for ever.
+fn is_mere_reading(kind: &EventKind) -> bool {
+    matches!(kind, EventKind::Access(access) if *access != AccessKind::Close(AccessMode::Write))
+}
+
+fn is_limit(error: &notify::Error) -> bool {
+    matches!(error.kind, notify::ErrorKind::MaxFilesWatch)
+}
+
+impl fmt::Debug for Lookout {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Lookout({}, seen {})", self.path.display(), self.seen)
+    }
+}
+
+/// A writer that takes longer than this many quiet times is read as it stands, and again when it is done.
+const SETTLE_ROUNDS_MAX: usize = 6;
+
+/// Links that are swapped faster than they can be followed are followed at the next event.
+const TRAIL_ROUNDS_MAX: usize = 3;

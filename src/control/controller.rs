@@ -1,0 +1,304 @@
+//! The controller task.
+
+use std::{
+    collections::{BTreeMap, HashMap, VecDeque},
+    path::PathBuf,
+    sync::{Arc, atomic::AtomicBool},
+    time::Instant,
+};
+
+use tokio::{
+    sync::{broadcast, mpsc, oneshot, watch},
+    task::JoinHandle,
+};
+
+use super::{
+    clock,
+    entry::{Entry, Surroundings},
+    handle::{Handle, Inner},
+    message::{AskMessage, Message},
+    overview::{Overview, ServiceView},
+    refusal,
+    reload::ReloadJob,
+};
+use crate::{
+    api::{ChangeReply, EndpointHealth, Event, GateReport, HistoryEntry, Problem, ReloadReply, ReloadStatus},
+    config::{Loaded, Settings, SlotSettings},
+    ids::{ServiceName, Slot},
+    store::{State, Store, StoreError},
+    switch::{self, OpId},
+    table::{Publisher, Table},
+    telemetry::Registry,
+    upstream::{Workers, health::HealthChanged, lease::Tenure},
+};
+
+/// Messages that may wait for the controller.
+const INBOX: usize = 1024;
+/// Events that a slow subscriber may lag behind.
+const EVENTS: usize = 1024;
+
+/// What the controller starts from.
+#[derive(Debug)]
+pub struct ControllerOptions {
+    pub config_path: PathBuf,
+    pub loaded: Loaded,
+    pub store: Store,
+    pub recovered: Option<State>,
+    pub publisher: Publisher,
+    pub workers: Workers,
+    pub registry: Registry,
+}
+
+/// The controller could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error("the recorded state cannot be written: {0}")]
+    Store(#[from] StoreError),
+    #[error("{0}")]
+    Plan(String),
+}
+
+/// A request between being asked and being answered.
+#[derive(Debug)]
+pub(super) struct Open {
+    pub(super) reply: oneshot::Sender<Result<ChangeReply, Problem>>,
+    pub(super) contents: Option<SlotSettings>,
+    pub(super) reason: Option<String>,
+    pub(super) actor: String,
+    pub(super) gate: Option<GateReport>,
+    pub(super) previous: Slot,
+}
+
+/// Who waits for a reload.
+pub(super) type ReloadWaiter = (String, Option<oneshot::Sender<Result<ReloadReply, Problem>>>);
+
+pub(super) struct Controller {
+    pub(super) config_path: PathBuf,
+    /// As applied last.
+    pub(super) settings: Settings,
+    pub(super) entries: BTreeMap<ServiceName, Entry>,
+    pub(super) open: HashMap<OpId, Open>,
+    next_op: u64,
+    pub(super) around: Surroundings,
+    publisher: Publisher,
+    pub(super) workers: Workers,
+    pub(super) store: Arc<Store>,
+    overview: watch::Sender<Arc<Overview>>,
+    events: broadcast::Sender<Event>,
+    pub(super) reload_status: ReloadStatus,
+    pub(super) reload: Option<ReloadJob>,
+    pub(super) reloads_waiting: VecDeque<ReloadWaiter>,
+}
+
+/// Publishes the first table and starts the controller. Must be called on a tokio runtime.
+///
+/// # Errors
+/// The first state cannot be written, or what was recorded contradicts the file.
+pub async fn start(options: ControllerOptions) -> Result<(Handle, JoinHandle<()>), StartError> {
+    let (inbox, messages) = mpsc::channel(INBOX);
+    let (health, health_changes) = mpsc::channel(INBOX);
+    let (overview, overview_seen) = watch::channel(Arc::new(Overview::default()));
+    let (events, _) = broadcast::channel(EVENTS);
+    let store = Arc::new(options.store);
+    let around = Surroundings {
+        workers: options.workers.len(),
+        registry: options.registry.clone(),
+        health,
+        inbox: inbox.clone(),
+    };
+    let handle = Handle {
+        inner: Arc::new(Inner {
+            inbox,
+            overview: overview_seen.clone(),
+            events: events.clone(),
+            workers: options.workers.clone(),
+            store: store.clone(),
+            config_path: options.config_path.clone(),
+            started: Instant::now(),
+            stopping: AtomicBool::new(false),
+        }),
+    };
+    let mut controller = Controller {
+        config_path: options.config_path,
+        settings: options.loaded.settings.clone(),
+        entries: BTreeMap::new(),
+        open: HashMap::new(),
+        next_op: 0,
+        around,
+        publisher: options.publisher,
+        workers: options.workers,
+        store,
+        overview,
+        events,
+        reload_status: ReloadStatus::default(),
+        reload: None,
+        reloads_waiting: VecDeque::new(),
+    };
+    options.registry.set_gauges(Box::new(move || overview_seen.borrow().gauges()));
+    controller.found(options.loaded, options.recovered).await?;
+    let task = tokio::spawn(controller.run(messages, health_changes));
+    Ok((handle, task))
+}
+
+impl Controller {
+    async fn run(mut self, mut messages: mpsc::Receiver<Message>, mut health: mpsc::Receiver<HealthChanged>) {
+        loop {
+            let message = tokio::select! {
+                message = messages.recv() => message,
+                Some(change) = health.recv() => Some(Message::Health(change)),
+            };
+            match message {
+                Some(Message::Stop { reply }) => {
+                    // Who asked may have stopped waiting.
+                    let _ = reply.send(());
+                    return;
+                }
+                Some(message) => self.receive(message).await,
+                None => return,
+            }
+        }
+    }
+
+    async fn receive(&mut self, message: Message) {
+        match message {
+            Message::Ask(ask) => self.ask(*ask).await,
+            Message::GateDone { service, op, report } => self.gate_done(&service, op, report).await,
+            Message::Reload { actor, reply } => self.reload_asked(actor, reply).await,
+            Message::ReloadGated { gates } => self.reload_gated(gates).await,
+            Message::Health(change) => self.health_changed(change),
+            Message::Drained { service, slot, tenure } => self.drained(&service, slot, &tenure).await,
+            Message::Cut { service, slot, tenures, actor } => self.cut(&service, slot, tenures, actor).await,
+            Message::Stop { .. } => {}
+        }
+    }
+
+    async fn ask(&mut self, message: AskMessage) {
+        let AskMessage { service, ask, contents, if_generation, force, reason, actor, reply } = message;
+        let found = service.parse::<ServiceName>().ok().and_then(|name| self.entries.get_mut(&name));
+        let Some(entry) = found else {
+            let problem = refusal::unknown_service(&service, self.entries.keys());
+            drop(reply.send(Err(problem)));
+            return;
+        };
+        self.next_op += 1;
+        let op = OpId(self.next_op);
+        let previous = entry.machine.active();
+        let effects = entry.machine.step(switch::Event::Asked { op, ask, if_generation, force });
+        let name = entry.name().clone();
+        self.open.insert(op, Open { reply, contents, reason, actor, gate: None, previous });
+        self.carry_out(&name, effects).await;
+    }
+
+    async fn gate_done(&mut self, service: &ServiceName, op: OpId, report: GateReport) {
+        let event = if report.passed { switch::Event::GatePassed(op) } else { switch::Event::GateFailed(op) };
+        if let Some(open) = self.open.get_mut(&op) {
+            open.gate = Some(report);
+        }
+        if let Some(entry) = self.entries.get_mut(service) {
+            let effects = entry.machine.step(event);
+            self.carry_out(service, effects).await;
+        }
+    }
+
+    fn health_changed(&mut self, change: HealthChanged) {
+        let healthy = change.health == EndpointHealth::Healthy;
+        let (service, slot, endpoint, detail) =
+            (&change.service, change.slot, &change.endpoint.settings, &change.detail);
+        if healthy {
+            tracing::info!(%service, %slot, %endpoint, %detail, "An endpoint is healthy.");
+        } else {
+            tracing::warn!(%service, %slot, %endpoint, %detail, "An endpoint is unhealthy.");
+        }
+        self.announce(Event::Health {
+            at: clock::now(),
+            service: change.service,
+            slot,
+            endpoint: endpoint.to_string(),
+            healthy,
+            detail: change.detail.clone(),
+        });
+    }
+
+    /// A retired tenure has ended: close its server's idle connections at once, some servers wait for that.
+    async fn drained(&mut self, service: &ServiceName, slot: Slot, tenure: &Arc<Tenure>) {
+        let Some(entry) = self.entries.get_mut(service) else { return };
+        let generation = entry.machine.generation();
+        let active = entry.machine.active();
+        let books = &mut entry.slots[slot];
+        books.past.retain(|past| !Arc::ptr_eq(past, tenure));
+        books.cut += tenure.cut();
+        let (cut, emptied) = (books.cut, books.past.is_empty() && active != slot);
+        if emptied {
+            let endpoints = books.endpoints.iter().map(|endpoint| endpoint.id).collect();
+            self.workers.close_idle(endpoints).await;
+            tracing::info!(%service, %slot, cut, "A slot is drained.");
+            self.announce(Event::Drained { at: clock::now(), service: service.clone(), slot, generation, cut });
+        }
+        self.show();
+    }
+
+    async fn cut(&mut self, service: &ServiceName, slot: Slot, tenures: Vec<Arc<Tenure>>, actor: String) {
+        let retired: Vec<_> = tenures.into_iter().filter(|tenure| tenure.is_retired()).collect();
+        let cut = self.workers.cut(Some(retired)).await;
+        let Some(entry) = self.entries.get(service).filter(|_| cut > 0) else { return };
+        tracing::warn!(%service, %slot, cut, %actor, "A drain deadline cut what still ran.");
+        let entry = HistoryEntry {
+            at: clock::now(),
+            service: service.clone(),
+            action: crate::api::Action::Cut,
+            outcome: crate::api::Outcome::Done,
+            generation: entry.machine.generation(),
+            actor,
+            from: Some(slot),
+            to: None,
+            version: None,
+            forced: false,
+            reason: Some(format!("{cut} cut")),
+            gate: None,
+        };
+        if let Err(error) = self.journal(vec![entry.clone()]).await {
+            tracing::error!(%error, "A cut could not be written to the journal.");
+        }
+        self.announce(Event::Change(entry));
+    }
+
+    /// Makes entries durable: they are on disk when this returns.
+    pub(super) async fn journal(&self, entries: Vec<HistoryEntry>) -> Result<(), String> {
+        let store = self.store.clone();
+        match tokio::task::spawn_blocking(move || store.append(&entries)).await {
+            Ok(result) => result.map_err(|error| error.to_string()),
+            Err(ended) => Err(ended.to_string()),
+        }
+    }
+
+    /// Writes the books to disk.
+    pub(super) async fn save(&self) -> Result<(), String> {
+        let services = self.entries.iter().map(|(name, entry)| (name.clone(), super::record::of_entry(entry)));
+        let state = State { services: services.collect(), ..State::default() };
+        let store = self.store.clone();
+        match tokio::task::spawn_blocking(move || store.save(&state)).await {
+            Ok(result) => result.map_err(|error| error.to_string()),
+            Err(ended) => Err(ended.to_string()),
+        }
+    }
+
+    /// Shows the books to the workers.
+    pub(super) fn publish(&mut self) {
+        let services = self.entries.values().map(|entry| entry.published.clone()).collect();
+        let table = Table::new(services, &self.publisher.current());
+        self.publisher.publish(Arc::new(table));
+        self.show();
+    }
+
+    /// Shows the books to the rest of the control plane.
+    pub(super) fn show(&self) {
+        let view = |(name, entry): (&ServiceName, &Entry)| (name.clone(), Arc::new(ServiceView::new(entry)));
+        let services = self.entries.iter().map(view).collect();
+        self.overview.send_replace(Arc::new(Overview { services, reload: self.reload_status.clone() }));
+    }
+
+    pub(super) fn announce(&self, event: Event) {
+        // An error only says that nobody listens.
+        let _ = self.events.send(event);
+    }
+}

@@ -1,0 +1,243 @@
+//! Carries out what the switch machine names.
+
+use super::{
+    clock,
+    controller::{Controller, Open},
+    message::Message,
+    refusal,
+};
+use crate::{
+    api::{Action, ChangeOutcome, ChangeReply, Event, GateReport, HistoryEntry, Outcome, Problem},
+    checks::{Gate, run_gate},
+    ids::{Generation, ServiceName},
+    switch::{self, Answer, Change, Effect, OpId, Refusal},
+    upstream::Endpoint,
+};
+
+impl Controller {
+    /// Carries effects out in their order; what they lead to at once is carried out too.
+    pub(super) async fn carry_out(&mut self, service: &ServiceName, effects: Vec<Effect>) {
+        let mut waiting = std::collections::VecDeque::from(effects);
+        while let Some(effect) = waiting.pop_front() {
+            match effect {
+                Effect::RunGate { op, change } => self.start_gate(service, op, change),
+                Effect::WriteJournal { op, change, generation, forced } => {
+                    let event = self.write_journal(service, op, change, generation, forced).await;
+                    if let Some(entry) = self.entries.get_mut(service) {
+                        waiting.extend(entry.machine.step(event));
+                    }
+                }
+                Effect::Publish => self.publish_change(service, &waiting).await,
+                Effect::Answer { op, answer } => self.answer(service, op, answer).await,
+            }
+        }
+        self.show();
+    }
+
+    fn start_gate(&self, service: &ServiceName, op: OpId, change: Change) {
+        let Some(entry) = self.entries.get(service) else { return };
+        let contents = self.open.get(&op).and_then(|open| open.contents.as_ref());
+        let endpoints = match (change, contents) {
+            // What is to stand in the slot is tested before it does.
+            (Change::Replace { .. }, Some(contents)) => {
+                contents.endpoints.iter().map(|wanted| std::sync::Arc::new(Endpoint::new(wanted))).collect()
+            }
+            _ => entry.slots[change.slot()].endpoints.clone(),
+        };
+        let trust_probes = matches!(change, Change::Rollback { .. });
+        let gate = Gate { endpoints, health: entry.settings.health.clone(), trust_probes };
+        let (service, inbox) = (service.clone(), self.around.inbox.clone());
+        tokio::spawn(async move {
+            let report = run_gate(gate).await;
+            // A controller that has ended switches nothing.
+            let _ = inbox.send(Message::GateDone { service, op, report }).await;
+        });
+    }
+
+    async fn write_journal(
+        &mut self,
+        service: &ServiceName,
+        op: OpId,
+        change: Change,
+        generation: Generation,
+        forced: bool,
+    ) -> switch::Event {
+        let Some((entry, open)) = self.entries.get(service).zip(self.open.get(&op)) else {
+            return switch::Event::JournalFailed(op);
+        };
+        let replaced = open.contents.as_ref().filter(|_| matches!(change, Change::Replace { .. }));
+        let version = match replaced {
+            Some(contents) if change.slot() == entry.machine.active() => contents.version.clone(),
+            Some(_) => entry.slots[entry.machine.active()].contents.version.clone(),
+            None => entry.slots[change.slot()].contents.version.clone(),
+        };
+        let line = HistoryEntry {
+            outcome: Outcome::Done,
+            generation,
+            from: (!matches!(change, Change::Replace { .. })).then_some(entry.machine.active()),
+            version,
+            forced,
+            reason: open.reason.clone(),
+            gate: open.gate.clone(),
+            ..self.line(service, open, action(change), change)
+        };
+        match self.journal(vec![line.clone()]).await {
+            Ok(()) => {
+                self.announce(Event::Change(line));
+                switch::Event::JournalWritten(op)
+            }
+            Err(error) => {
+                tracing::error!(%service, %error, "The journal could not be written; nothing was changed.");
+                switch::Event::JournalFailed(op)
+            }
+        }
+    }
+
+    /// A history line with what is the same for all.
+    fn line(&self, service: &ServiceName, open: &Open, action: Action, change: Change) -> HistoryEntry {
+        HistoryEntry {
+            at: clock::now(),
+            service: service.clone(),
+            action,
+            outcome: Outcome::Refused,
+            generation: self.entries.get(service).map(|entry| entry.machine.generation()).unwrap_or_default(),
+            actor: open.actor.clone(),
+            from: None,
+            to: Some(change.slot()),
+            version: None,
+            forced: false,
+            reason: None,
+            gate: None,
+        }
+    }
+
+    /// Publishes. New slot contents are on disk before they serve; a switch needs only the journal for that, so its
+    /// state is saved afterwards.
+    async fn publish_change(&mut self, service: &ServiceName, rest: &std::collections::VecDeque<Effect>) {
+        let changed = rest.iter().find_map(|effect| match effect {
+            Effect::Answer { op, answer: Answer::Changed { change, .. } } => Some((*op, *change)),
+            Effect::Answer { .. } | Effect::RunGate { .. } | Effect::WriteJournal { .. } | Effect::Publish => None,
+        });
+        let Some(entry) = self.entries.get_mut(service) else { return };
+        let mut save_first = false;
+        if let Some((op, Change::Replace { slot, .. })) = changed
+            && let Some(contents) = self.open.get_mut(&op).and_then(|open| open.contents.take())
+        {
+            let books = &mut entry.slots[slot];
+            books.contents = contents;
+            books.served = false;
+            save_first = true;
+        }
+        entry.refresh(None, &self.around);
+        if save_first {
+            self.save_or_complain().await;
+        }
+        self.publish();
+        if !save_first {
+            self.save_or_complain().await;
+        }
+    }
+
+    pub(super) async fn save_or_complain(&self) {
+        if let Err(error) = self.save().await {
+            tracing::error!(%error, "The state could not be saved; the journal has the change, and a restart will find it there.");
+        }
+    }
+
+    async fn answer(&mut self, service: &ServiceName, op: OpId, answer: Answer) {
+        let Some(open) = self.open.remove(&op) else { return };
+        let Some(entry) = self.entries.get(service) else { return };
+        let (generation, active) = (entry.machine.generation(), entry.machine.active());
+        let reply = |outcome, forced, message| ChangeReply {
+            service: service.clone(),
+            outcome,
+            generation,
+            active,
+            previous: open.previous,
+            forced,
+            gate: open.gate.clone(),
+            drain: None,
+            message,
+        };
+        let result = match answer {
+            Answer::Unchanged => Ok(reply(
+                ChangeOutcome::Unchanged,
+                false,
+                format!("{service}: {active} is active already, generation {generation}"),
+            )),
+            Answer::Changed { change: Change::Replace { slot, .. }, forced } => Ok(reply(
+                ChangeOutcome::Replaced,
+                forced,
+                format!("{service}: {slot} has new contents, generation {generation}"),
+            )),
+            Answer::Changed { change: Change::Switch { .. } | Change::Rollback { .. }, forced } => Ok(reply(
+                ChangeOutcome::Switched,
+                forced,
+                format!("{service}: switched to {active}, generation {generation}"),
+            )),
+            Answer::Refused(refusal) => Err(refusal::problem(service, refusal, generation, open.gate.clone())),
+        };
+        self.count(service, answer, &open);
+        if let (Answer::Refused(refusal), Err(problem)) = (answer, &result) {
+            self.note_refusal(service, refusal, &open, problem).await;
+        }
+        if let Ok(reply) = &result {
+            tracing::info!(%service, %generation, %active, forced = reply.forced, actor = open.actor, "{}.", reply.message);
+        }
+        self.show();
+        // The caller may have gone; the change holds all the same.
+        let _ = open.reply.send(result);
+    }
+
+    fn count(&self, service: &ServiceName, answer: Answer, open: &Open) {
+        let (action, outcome) = match answer {
+            Answer::Changed { change, .. } => (action(change), "done"),
+            Answer::Unchanged => (Action::Switch, "unchanged"),
+            Answer::Refused(_) if open.contents.is_some() => (Action::Slot, "refused"),
+            Answer::Refused(_) => (Action::Switch, "refused"),
+        };
+        let action = match action {
+            Action::Rollback => "rollback",
+            Action::Slot => "slot",
+            _ => "switch",
+        };
+        self.around.registry.change(service, action, outcome);
+    }
+
+    /// A gate that failed is part of the service's history: who asked, and what was seen.
+    async fn note_refusal(&self, service: &ServiceName, refusal: Refusal, open: &Open, problem: &Problem) {
+        tracing::warn!(%service, actor = open.actor, "A change was refused: {}.", problem.message);
+        let Refusal::GateFailed(slot) = refusal else { return };
+        let change = Change::Switch { to: slot };
+        let line = HistoryEntry {
+            reason: Some(problem.message.clone()),
+            gate: open.gate.clone(),
+            ..self.line(service, open, Action::Switch, change)
+        };
+        if let Err(error) = self.journal(vec![line.clone()]).await {
+            tracing::error!(%service, %error, "A refusal could not be written to the journal.");
+        }
+        self.announce(Event::Change(line));
+    }
+
+    /// Runs gates for a reload, and reports them all at once.
+    pub(super) fn start_reload_gates(&self, gates: Vec<(ServiceName, crate::config::SlotSettings, Gate)>) {
+        let inbox = self.around.inbox.clone();
+        tokio::spawn(async move {
+            let mut running = tokio::task::JoinSet::new();
+            for (service, contents, gate) in gates {
+                running.spawn(async move { (service, contents, run_gate(gate).await) });
+            }
+            let gates: Vec<(ServiceName, crate::config::SlotSettings, GateReport)> = running.join_all().await;
+            let _ = inbox.send(Message::ReloadGated { gates }).await;
+        });
+    }
+}
+
+fn action(change: Change) -> Action {
+    match change {
+        Change::Switch { .. } => Action::Switch,
+        Change::Rollback { .. } => Action::Rollback,
+        Change::Replace { .. } => Action::Slot,
+    }
+}

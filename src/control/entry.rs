@@ -1,0 +1,205 @@
+//! The controller's books on one service.
+
+use std::sync::Arc;
+
+use http::HeaderValue;
+use tokio::sync::mpsc;
+
+use super::message::Message;
+use crate::{
+    config::{EndpointSettings, ServiceSettings, SlotSettings},
+    ids::{PerSlot, ServiceName, Slot},
+    switch::Machine,
+    table::{Service, SlotTable},
+    telemetry::Registry,
+    upstream::{
+        Endpoint,
+        health::{HealthChanged, Prober},
+        lease::Tenure,
+    },
+};
+
+/// What building an entry needs.
+#[derive(Clone, Debug)]
+pub(super) struct Surroundings {
+    pub(super) workers: usize,
+    pub(super) registry: Registry,
+    pub(super) health: mpsc::Sender<HealthChanged>,
+    pub(super) inbox: mpsc::Sender<Message>,
+}
+
+/// One service.
+#[derive(Debug)]
+pub(super) struct Entry {
+    pub(super) settings: Arc<ServiceSettings>,
+    /// The `active` that the file had when it was last applied.
+    pub(super) file_active: Slot,
+    pub(super) machine: Machine,
+    pub(super) slots: PerSlot<SlotEntry>,
+    /// What the table holds of it.
+    pub(super) published: Arc<Service>,
+}
+
+/// One slot of a service.
+#[derive(Debug)]
+pub(super) struct SlotEntry {
+    /// What stands there.
+    pub(super) contents: SlotSettings,
+    /// What the file said stands there, when it was last applied.
+    pub(super) file: SlotSettings,
+    /// What stands there has been active.
+    pub(super) served: bool,
+    /// Leases cut since the slot last became active, of tenures that are no longer in `past`.
+    pub(super) cut: u64,
+    pub(super) endpoints: Vec<Arc<Endpoint>>,
+    /// Tenures that are retired and not drained.
+    pub(super) past: Vec<Arc<Tenure>>,
+    probers: Vec<Prober>,
+}
+
+impl SlotEntry {
+    pub(super) fn new(contents: SlotSettings, file: SlotSettings, served: bool) -> Self {
+        Self { contents, file, served, cut: 0, endpoints: Vec::new(), past: Vec::new(), probers: Vec::new() }
+    }
+
+    pub(super) fn is_occupied(&self) -> bool {
+        !self.contents.endpoints.is_empty()
+    }
+
+    /// Makes `endpoints` and their probers what `contents` and the settings say. Endpoints whose address stays keep
+    /// their health and pools.
+    fn equip(
+        &mut self,
+        name: &ServiceName,
+        slot: Slot,
+        new: &ServiceSettings,
+        old: Option<&ServiceSettings>,
+        around: &Surroundings,
+    ) {
+        let same_limits = old.is_none_or(|old| old.pool == new.pool && old.timeouts == new.timeouts);
+        let same_health = old.is_some_and(|old| old.health == new.health);
+        let before = std::mem::take(&mut self.endpoints);
+        if same_limits && same_health && before.iter().map(|endpoint| &endpoint.settings).eq(&self.contents.endpoints) {
+            self.endpoints = before;
+            return;
+        }
+        self.endpoints = self.contents.endpoints.iter().map(|wanted| adopt(wanted, &before, same_limits)).collect();
+        for gone in before.iter().filter(|old| !self.endpoints.iter().any(|kept| kept.id == old.id)) {
+            gone.withdraw();
+        }
+        let start = |endpoint: &Arc<Endpoint>| {
+            Prober::start(name.clone(), slot, endpoint.clone(), new.health.clone(), around.health.clone())
+        };
+        self.probers = self.endpoints.iter().map(start).collect();
+    }
+}
+
+/// The endpoint object for an address: the one there was, or a new one.
+fn adopt(wanted: &EndpointSettings, before: &[Arc<Endpoint>], same_limits: bool) -> Arc<Endpoint> {
+    match before.iter().find(|endpoint| endpoint.settings == *wanted) {
+        Some(old) if same_limits => old.clone(),
+        Some(old) => Arc::new(old.successor()),
+        None => Arc::new(Endpoint::new(wanted)),
+    }
+}
+
+impl Entry {
+    /// Books for a service; `refresh` must follow.
+    pub(super) fn new(
+        settings: Arc<ServiceSettings>,
+        file_active: Slot,
+        machine: Machine,
+        slots: PerSlot<SlotEntry>,
+        around: &Surroundings,
+    ) -> Self {
+        let standby = |slot| {
+            Arc::new(SlotTable {
+                slot,
+                version: None,
+                endpoints: Vec::new(),
+                tenure: Arc::new(Tenure::standby(slot)),
+                metrics: around.registry.slot(&settings.name, slot, None),
+            })
+        };
+        let published = Arc::new(Service {
+            settings: settings.clone(),
+            generation: machine.generation(),
+            active: machine.active(),
+            slots: PerSlot::from_fn(standby),
+        });
+        let mut entry = Self { settings, file_active, machine, slots, published };
+        entry.refresh(None, around);
+        entry
+    }
+
+    pub(super) fn name(&self) -> &ServiceName {
+        &self.settings.name
+    }
+
+    /// Rebuilds what the table is to hold, after machine, contents or settings changed. Tenures that the new table does
+    /// not serve any more go to `past`; the publisher retires them.
+    pub(super) fn refresh(&mut self, old_settings: Option<&ServiceSettings>, around: &Surroundings) {
+        let (settings, active, before) = (self.settings.clone(), self.machine.active(), self.published.clone());
+        let slots = PerSlot::from_fn(|slot| {
+            let old_settings = old_settings.or(Some(&settings)).filter(|_| !self.slots[slot].endpoints.is_empty());
+            self.slots[slot].equip(&settings.name, slot, &settings, old_settings, around);
+            self.slot_table(slot, slot == active, &before, around)
+        });
+        self.published = Arc::new(Service { settings, generation: self.machine.generation(), active, slots });
+    }
+
+    fn slot_table(&mut self, slot: Slot, is_active: bool, before: &Service, around: &Surroundings) -> Arc<SlotTable> {
+        let old = &before.slots[slot];
+        let entry = &mut self.slots[slot];
+        let version = entry.contents.version.as_deref();
+        let metrics = around.registry.slot(&self.settings.name, slot, version);
+        let same_endpoints = old.endpoints.iter().map(|one| one.id).eq(entry.endpoints.iter().map(|one| one.id));
+        let served = !old.tenure.is_retired();
+        if same_endpoints && served == is_active && Arc::ptr_eq(&old.metrics, &metrics) {
+            return old.clone();
+        }
+        if served {
+            entry.past.push(old.tenure.clone());
+            self.watch(slot, &old.tenure, around);
+        }
+        let entry = &mut self.slots[slot];
+        if is_active {
+            entry.served = true;
+            if !served {
+                entry.cut = 0;
+            }
+        }
+        let tenure = if is_active { Tenure::new(slot, around.workers) } else { Tenure::standby(slot) };
+        Arc::new(SlotTable {
+            slot,
+            version: version_value(entry.contents.version.as_deref()),
+            endpoints: entry.endpoints.clone(),
+            tenure: Arc::new(tenure),
+            metrics,
+        })
+    }
+
+    /// Reports when the tenure has drained, and cuts it if the service's settings say so.
+    fn watch(&self, slot: Slot, tenure: &Arc<Tenure>, around: &Surroundings) {
+        let (service, tenure, inbox) = (self.name().clone(), tenure.clone(), around.inbox.clone());
+        let cut_after = self.settings.drain.cut_after;
+        tokio::spawn(async move {
+            if let Some(limit) = cut_after
+                && tokio::time::timeout(limit, tenure.drained()).await.is_err()
+            {
+                let actor = format!("drain.cut_after {}", humantime::format_duration(limit));
+                let cut = Message::Cut { service: service.clone(), slot, tenures: vec![tenure.clone()], actor };
+                if inbox.send(cut).await.is_err() {
+                    return;
+                }
+            }
+            tenure.drained().await;
+            // A controller that has ended needs no report.
+            let _ = inbox.send(Message::Drained { service, slot, tenure }).await;
+        });
+    }
+}
+
+fn version_value(version: Option<&str>) -> Option<HeaderValue> {
+    version.and_then(|text| HeaderValue::from_str(text).ok())
+}

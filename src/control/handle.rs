@@ -1,0 +1,377 @@
+//! The handle: how admin asks for changes and sees what is. Cloning shares it.
+
+use std::{
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    time::{Duration, Instant},
+};
+
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
+
+use super::{
+    message::{AskMessage, Message},
+    overview::{Overview, ServiceView},
+    refusal,
+};
+use crate::{
+    api::{
+        ChangeOutcome, ChangeReply, DrainRequest, DrainStatus, EndpointSpec, Event, History, Problem, ProblemKind,
+        ProxyStatus, ReloadReply, RollbackRequest, ServiceList, ServiceStatus, SlotUpdate, SwitchRequest, TestReply,
+        WaitFor,
+    },
+    checks::{Gate, run_gate},
+    config::{EndpointSettings, SlotSettings, parse_duration},
+    ids::{Generation, Slot},
+    store::Store,
+    switch::Ask,
+    upstream::Workers,
+};
+
+/// How long `wait` waits if the caller does not say.
+const WAIT_DEFAULT: Duration = Duration::from_secs(600);
+
+/// The control plane's door.
+#[derive(Clone, Debug)]
+pub struct Handle {
+    pub(super) inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+pub(super) struct Inner {
+    pub(super) inbox: mpsc::Sender<Message>,
+    pub(super) overview: watch::Receiver<Arc<Overview>>,
+    pub(super) events: broadcast::Sender<Event>,
+    pub(super) workers: Workers,
+    pub(super) store: Arc<Store>,
+    pub(super) config_path: PathBuf,
+    pub(super) started: Instant,
+    pub(super) stopping: AtomicBool,
+}
+
+/// What a caller wants to wait for after a change.
+struct Wait {
+    limit: Option<Duration>,
+}
+
+impl Wait {
+    fn new(wait: Option<WaitFor>, timeout: Option<&str>) -> Result<Self, Problem> {
+        let timeout = timeout.map(|text| duration(text, "timeout")).transpose()?;
+        Ok(Self { limit: wait.map(|WaitFor::Drained| timeout.unwrap_or(WAIT_DEFAULT)) })
+    }
+}
+
+impl Handle {
+    fn overview(&self) -> Arc<Overview> {
+        self.inner.overview.borrow().clone()
+    }
+
+    fn view(&self, name: &str) -> Result<Arc<ServiceView>, Problem> {
+        let overview = self.overview();
+        let found = name.parse().ok().and_then(|name| overview.services.get(&name).cloned());
+        found.ok_or_else(|| refusal::unknown_service(name, overview.services.keys()))
+    }
+
+    /// Everything that is.
+    pub async fn list(&self) -> ServiceList {
+        let overview = self.overview();
+        let mut services = Vec::with_capacity(overview.services.len());
+        for view in overview.services.values() {
+            services.push(self.status_of(view).await);
+        }
+        let proxy = ProxyStatus {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            uptime_ms: self.inner.started.elapsed().as_millis() as u64,
+            config: self.inner.config_path.display().to_string(),
+            reload: overview.reload.clone(),
+        };
+        ServiceList { proxy, services }
+    }
+
+    /// One service.
+    ///
+    /// # Errors
+    /// `not_found`.
+    pub async fn service(&self, name: &str) -> Result<ServiceStatus, Problem> {
+        let view = self.view(name)?;
+        Ok(self.status_of(&view).await)
+    }
+
+    async fn status_of(&self, view: &ServiceView) -> ServiceStatus {
+        let mut status = view.status(Instant::now());
+        for slot in Slot::BOTH {
+            status.slots[slot].drain.oldest_ms = self.oldest_ms(view, slot).await;
+        }
+        status
+    }
+
+    async fn oldest_ms(&self, view: &ServiceView, slot: Slot) -> Option<u64> {
+        let held: Vec<_> = view.slots[slot].tenures.iter().filter(|tenure| tenure.in_flight() > 0).cloned().collect();
+        if held.is_empty() {
+            return None;
+        }
+        let ages = self.inner.workers.oldest(held).await;
+        ages.into_iter().flatten().max().map(|age| age.as_millis() as u64)
+    }
+
+    /// Moves traffic, after the gate; waits for the drain if asked to.
+    ///
+    /// Cancelling the future gives up the answer, not the change.
+    ///
+    /// # Errors
+    /// Nothing changed; the problem says why.
+    pub async fn switch(&self, name: &str, request: SwitchRequest, actor: String) -> Result<ChangeReply, Problem> {
+        let wait = Wait::new(request.wait, request.timeout.as_deref())?;
+        let ask = Ask::Switch { to: request.to };
+        let generation = request.if_generation;
+        let reply = self.ask(name, ask, None, generation, request.force, request.reason, actor).await?;
+        self.after_change(name, reply, wait).await
+    }
+
+    /// Moves traffic back to the slot that served before.
+    ///
+    /// # Errors
+    /// Nothing changed; the problem says why.
+    pub async fn rollback(&self, name: &str, request: RollbackRequest, actor: String) -> Result<ChangeReply, Problem> {
+        let wait = Wait::new(request.wait, request.timeout.as_deref())?;
+        let generation = request.if_generation;
+        let reply = self.ask(name, Ask::Rollback, None, generation, request.force, request.reason, actor).await?;
+        self.after_change(name, reply, wait).await
+    }
+
+    /// Puts other endpoints, and another version, into a slot.
+    ///
+    /// # Errors
+    /// Nothing changed; the problem says why.
+    pub async fn replace_slot(
+        &self,
+        name: &str,
+        slot: Slot,
+        update: SlotUpdate,
+        actor: String,
+    ) -> Result<ChangeReply, Problem> {
+        let contents = contents(&update)?;
+        let ask = Ask::Replace { slot, empty: contents.endpoints.is_empty() };
+        self.ask(name, ask, Some(contents), update.if_generation, update.force, update.reason, actor).await
+    }
+
+    #[allow(clippy::too_many_arguments, reason = "the parts of one message, taken from three kinds of request")]
+    async fn ask(
+        &self,
+        name: &str,
+        ask: Ask,
+        contents: Option<SlotSettings>,
+        if_generation: Option<u64>,
+        force: bool,
+        reason: Option<String>,
+        actor: String,
+    ) -> Result<ChangeReply, Problem> {
+        let (reply, answer) = oneshot::channel();
+        let if_generation = if_generation.map(Generation);
+        let service = name.to_owned();
+        let message = AskMessage { service, ask, contents, if_generation, force, reason, actor, reply };
+        self.send(Message::Ask(Box::new(message))).await?;
+        answer.await.unwrap_or_else(|_gone| Err(refusal::shutting_down()))
+    }
+
+    async fn send(&self, message: Message) -> Result<(), Problem> {
+        self.inner.inbox.send(message).await.map_err(|_gone| refusal::shutting_down())
+    }
+
+    async fn after_change(&self, name: &str, mut reply: ChangeReply, wait: Wait) -> Result<ChangeReply, Problem> {
+        let left = reply.active.other();
+        if let Some(limit) = wait.limit {
+            let drain = self.drain_status(name, left, Some(limit)).await?;
+            reply.message = if drain.safe_to_delete {
+                format!("{}; {left} is drained and safe to delete", reply.message)
+            } else {
+                format!("{}; {left} is not drained yet: {}", reply.message, drain.why)
+            };
+            reply.drain = Some(drain);
+        } else if reply.outcome == ChangeOutcome::Switched {
+            reply.drain = Some(self.drain_status(name, left, None).await?);
+        }
+        Ok(reply)
+    }
+
+    /// Runs a slot's gate and changes nothing.
+    ///
+    /// # Errors
+    /// `not_found`.
+    pub async fn test_slot(&self, name: &str, slot: Slot) -> Result<TestReply, Problem> {
+        let view = self.view(name)?;
+        let endpoints = view.slots[slot].endpoints.clone();
+        let gate = Gate { endpoints, health: view.settings.health.clone(), trust_probes: false };
+        Ok(TestReply { service: view.settings.name.clone(), slot, gate: run_gate(gate).await })
+    }
+
+    /// How a slot's drain stands; with `wait`, when it is safe to delete or the time is over.
+    ///
+    /// # Errors
+    /// `not_found`.
+    pub async fn drain_status(&self, name: &str, slot: Slot, wait: Option<Duration>) -> Result<DrainStatus, Problem> {
+        if let Some(limit) = wait {
+            // Running out of time is not an error: the status says that the slot is not drained.
+            let _ = tokio::time::timeout(limit, self.drained(name, slot)).await;
+        }
+        let view = self.view(name)?;
+        let mut drain = view.drain(slot);
+        drain.oldest_ms = self.oldest_ms(&view, slot).await;
+        Ok(drain)
+    }
+
+    /// Returns when the slot is safe to delete, or the service is gone.
+    async fn drained(&self, name: &str, slot: Slot) {
+        let mut overview = self.inner.overview.clone();
+        while let Ok(view) = self.view(name) {
+            overview.mark_unchanged();
+            if view.drain(slot).safe_to_delete {
+                return;
+            }
+            let pending: Vec<_> =
+                view.slots[slot].tenures.iter().filter(|tenure| !tenure.is_drained()).cloned().collect();
+            let serves = view.active == slot;
+            let all_drained = async {
+                for tenure in &pending {
+                    tenure.drained().await;
+                }
+                if serves || pending.is_empty() {
+                    std::future::pending::<()>().await;
+                }
+            };
+            tokio::select! {
+                () = all_drained => {}
+                changed = overview.changed() => if changed.is_err() { return },
+            }
+        }
+    }
+
+    /// Cuts what still runs on a slot after a while; without `cut_after`, only says how the drain stands.
+    ///
+    /// # Errors
+    /// `not_found`; `refused` for the active slot; `invalid` for a bad duration.
+    pub async fn begin_drain(
+        &self,
+        name: &str,
+        slot: Slot,
+        request: DrainRequest,
+        actor: String,
+    ) -> Result<DrainStatus, Problem> {
+        let view = self.view(name)?;
+        if view.active == slot {
+            let message = format!("slot {slot} of service {name} is active; what runs there is not to be drained");
+            let hint = format!("switch to {} first", slot.other());
+            return Err(Problem::new(ProblemKind::Refused, message).hint(hint));
+        }
+        if let Some(text) = &request.cut_after {
+            let limit = duration(text, "cut_after")?;
+            if limit.is_zero() || !self.drain_status(name, slot, Some(limit)).await?.safe_to_delete {
+                let tenures: Vec<_> =
+                    view.slots[slot].tenures.iter().filter(|tenure| tenure.is_retired()).cloned().collect();
+                let service = view.settings.name.clone();
+                self.send(Message::Cut { service, slot, tenures, actor }).await?;
+                // What was cut gives its leases back within moments, when its tasks have run.
+                return self.drain_status(name, slot, Some(Duration::from_secs(1))).await;
+            }
+        }
+        self.drain_status(name, slot, None).await
+    }
+
+    /// The journal's entries about a service, newest first. Removed services are found too.
+    ///
+    /// # Errors
+    /// `not_found`; `internal` if the journal cannot be read.
+    pub async fn history(&self, name: &str, limit: usize) -> Result<History, Problem> {
+        let unknown = || refusal::unknown_service(name, self.overview().services.keys());
+        let service = name.parse().map_err(|_bad| unknown())?;
+        let (store, wanted) = (self.inner.store.clone(), service);
+        let read = tokio::task::spawn_blocking(move || store.history(&wanted, limit)).await;
+        let entries = match read {
+            Ok(Ok(entries)) => entries,
+            Ok(Err(error)) => return Err(Problem::new(ProblemKind::Internal, error.to_string())),
+            Err(_ended) => return Err(refusal::shutting_down()),
+        };
+        if entries.is_empty() && self.view(name).is_err() {
+            return Err(unknown());
+        }
+        Ok(History { entries })
+    }
+
+    /// Events from here on. A receiver that is too slow misses the oldest.
+    pub fn events(&self) -> broadcast::Receiver<Event> {
+        self.inner.events.subscribe()
+    }
+
+    /// Reads the config file and does what it says.
+    ///
+    /// # Errors
+    /// The file is refused; nothing changed.
+    pub async fn reload(&self, actor: String) -> Result<ReloadReply, Problem> {
+        let (reply, answer) = oneshot::channel();
+        self.send(Message::Reload { actor, reply: Some(reply) }).await?;
+        answer.await.unwrap_or_else(|_gone| Err(refusal::shutting_down()))
+    }
+
+    /// The file's content has changed: read it, but nobody waits for the answer.
+    pub async fn file_changed(&self, actor: String) {
+        // A controller that has ended reads no files.
+        let _ = self.send(Message::Reload { actor, reply: None }).await;
+    }
+
+    /// Why `/ready` is 503, if it is.
+    ///
+    /// # Errors
+    /// The reason.
+    pub fn readiness(&self) -> Result<(), String> {
+        if self.inner.stopping.load(Relaxed) { Err("shutting down".to_owned()) } else { Ok(()) }
+    }
+
+    /// From here on `/ready` is 503.
+    pub fn announce_shutdown(&self) {
+        self.inner.stopping.store(true, Relaxed);
+    }
+
+    /// Ends the controller when all changes that were asked for are done.
+    pub async fn stop(&self) {
+        let (reply, done) = oneshot::channel();
+        if self.send(Message::Stop { reply }).await.is_ok() {
+            // An error only says that the controller has ended already.
+            let _ = done.await;
+        }
+    }
+}
+
+fn duration(text: &str, key: &str) -> Result<Duration, Problem> {
+    parse_duration(text)
+        .map_err(|error| Problem::new(ProblemKind::Invalid, format!("{key}: {error}")).hint(error.hint()))
+}
+
+/// A slot's contents, as an update names them.
+fn contents(update: &SlotUpdate) -> Result<SlotSettings, Problem> {
+    let mut endpoints = Vec::with_capacity(update.endpoints.len());
+    for (index, spec) in update.endpoints.iter().enumerate() {
+        let parsed = match spec {
+            EndpointSpec::Url(url) => EndpointSettings::from_url(url),
+            EndpointSpec::Pair { http, grpc } => EndpointSettings::parse(http.as_deref(), grpc.as_deref()),
+        };
+        let endpoint = parsed.map_err(|error| {
+            Problem::new(ProblemKind::Invalid, format!("endpoints[{index}]: {error}")).hint(error.hint())
+        })?;
+        if endpoints.contains(&endpoint) {
+            return Err(Problem::new(
+                ProblemKind::Invalid,
+                format!("endpoints[{index}]: {endpoint} stands there twice"),
+            ));
+        }
+        endpoints.push(endpoint);
+    }
+    if let Some(version) = &update.version
+        && (version.is_empty() || version.len() > 128 || !version.bytes().all(|byte| (b' '..=b'~').contains(&byte)))
+    {
+        let message = "version: 1 to 128 printable ASCII characters, because it stands in a header field";
+        return Err(Problem::new(ProblemKind::Invalid, message));
+    }
+    Ok(SlotSettings { endpoints, version: update.version.clone() })
+}

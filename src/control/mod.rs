@@ -1,0 +1,20 @@
+//! THE ONLY WRITER: one task; receive → apply → journal → publish → announce.
+//!
+//! Invariants: nothing else changes what is published; a change is in the journal before traffic moves; slow work runs
+//! in tasks that report back, the controller waits for none of them but the journal's fsync.
+//! Never: requests. It knows the data plane only through the table, the tenures and the workers' inboxes.
+
+mod clock;
+mod controller;
+mod effects;
+mod entry;
+mod handle;
+mod message;
+mod overview;
+mod plan;
+mod record;
+mod refusal;
+mod reload;
+
+pub use controller::{ControllerOptions, StartError, start};
+pub use handle::Handle;

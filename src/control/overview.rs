@@ -1,0 +1,261 @@
+//! What the rest of the control plane may see: a snapshot after each change, so that status never waits for the
+//! controller.
+
+use std::{collections::BTreeMap, sync::Arc, time::Instant};
+
+use super::entry::{Entry, SlotEntry};
+use crate::{
+    api::{
+        DrainStatus, EndpointHealth, EndpointStatus, InFlight, ReloadStatus, RollbackStatus, ServiceStatus, SlotPhase,
+        SlotStatus,
+    },
+    config::{MatchRule, ServiceSettings},
+    ids::{Generation, PerSlot, ServiceName, Slot},
+    switch::{Change, Stage},
+    telemetry::{GaugeSample, names},
+    upstream::{
+        Endpoint,
+        lease::{LeaseKind, Tenure},
+    },
+};
+
+/// Everything, as of the last change.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Overview {
+    pub(super) services: BTreeMap<ServiceName, Arc<ServiceView>>,
+    pub(super) reload: ReloadStatus,
+}
+
+/// One service.
+#[derive(Clone, Debug)]
+pub(super) struct ServiceView {
+    pub(super) settings: Arc<ServiceSettings>,
+    pub(super) generation: Generation,
+    pub(super) active: Slot,
+    previous: Option<Slot>,
+    pending: Option<(Slot, String)>,
+    pub(super) slots: PerSlot<SlotView>,
+}
+
+/// One slot.
+#[derive(Clone, Debug)]
+pub(super) struct SlotView {
+    version: Option<String>,
+    served: bool,
+    cut: u64,
+    pub(super) endpoints: Vec<Arc<Endpoint>>,
+    /// The slot's own and those before it that are not drained.
+    pub(super) tenures: Vec<Arc<Tenure>>,
+}
+
+impl ServiceView {
+    pub(super) fn new(entry: &Entry) -> Self {
+        let machine = &entry.machine;
+        let pending = machine.pending().map(|pending| {
+            let what = match pending.change {
+                Change::Switch { to } => format!("switch to {to}"),
+                Change::Rollback { to } => format!("rollback to {to}"),
+                Change::Replace { slot, .. } => format!("new endpoints for {slot}"),
+            };
+            let stage = match pending.stage {
+                Stage::Gate => "gate",
+                Stage::Journal => "journal",
+            };
+            (pending.change.slot(), format!("{what}: {stage}"))
+        });
+        Self {
+            settings: entry.settings.clone(),
+            generation: machine.generation(),
+            active: machine.active(),
+            previous: machine.previous(),
+            pending,
+            slots: PerSlot::from_fn(|slot| SlotView::new(&entry.slots[slot], &entry.published.slots[slot].tenure)),
+        }
+    }
+
+    /// The status, but for the ages of leases, which only workers know.
+    pub(super) fn status(&self, now: Instant) -> ServiceStatus {
+        ServiceStatus {
+            name: self.settings.name.clone(),
+            generation: self.generation,
+            active: self.active,
+            matches: rule_in_words(&self.settings.rule),
+            pending: self.pending.as_ref().map(|(_, words)| words.clone()),
+            rollback: self.rollback(),
+            slots: PerSlot::from_fn(|slot| self.slot_status(slot, now)),
+        }
+    }
+
+    fn slot_status(&self, slot: Slot, now: Instant) -> SlotStatus {
+        let view = &self.slots[slot];
+        SlotStatus {
+            slot,
+            phase: self.phase(slot),
+            version: view.version.clone(),
+            endpoints: view.endpoints.iter().map(|endpoint| endpoint_status(endpoint, now)).collect(),
+            drain: self.drain(slot),
+        }
+    }
+
+    fn phase(&self, slot: Slot) -> SlotPhase {
+        let view = &self.slots[slot];
+        if slot == self.active {
+            SlotPhase::Active
+        } else if !view.is_drained() {
+            SlotPhase::Draining
+        } else if view.endpoints.is_empty() {
+            SlotPhase::Empty
+        } else if view.served {
+            SlotPhase::Drained
+        } else {
+            SlotPhase::Standby
+        }
+    }
+
+    /// How the slot's drain stands, but for the age of the oldest lease.
+    pub(super) fn drain(&self, slot: Slot) -> DrainStatus {
+        let view = &self.slots[slot];
+        let in_flight = view.in_flight();
+        let pending = self.pending.as_ref().filter(|(target, _)| *target == slot);
+        let (safe_to_delete, why) = if slot == self.active {
+            (false, "the slot is active".to_owned())
+        } else if let Some((_, words)) = pending {
+            (false, format!("a change is under way: {words}"))
+        } else if view.is_drained() {
+            (true, "nothing runs on the slot and nothing new can start there".to_owned())
+        } else {
+            (false, format!("{} still running", count_in_words(in_flight)))
+        };
+        DrainStatus { in_flight, oldest_ms: None, cut: view.cut(), safe_to_delete, why }
+    }
+
+    fn rollback(&self) -> RollbackStatus {
+        let Some(to) = self.previous else {
+            let why = "no slot that served before still stands".to_owned();
+            return RollbackStatus { to: None, instant: false, why };
+        };
+        let endpoints = &self.slots[to].endpoints;
+        let healthy = endpoints.iter().filter(|one| one.health() == EndpointHealth::Healthy).count();
+        let why = format!("{healthy} of {} endpoints of {to} healthy", endpoints.len());
+        RollbackStatus { to: Some(to), instant: healthy > 0, why }
+    }
+}
+
+impl SlotView {
+    fn new(entry: &SlotEntry, own: &Arc<Tenure>) -> Self {
+        Self {
+            version: entry.contents.version.clone(),
+            served: entry.served,
+            cut: entry.cut,
+            endpoints: entry.endpoints.clone(),
+            tenures: entry.past.iter().chain([own]).cloned().collect(),
+        }
+    }
+
+    pub(super) fn is_drained(&self) -> bool {
+        self.tenures.iter().all(|tenure| tenure.is_drained())
+    }
+
+    fn in_flight(&self) -> InFlight {
+        let of = |kind| self.tenures.iter().map(|tenure| tenure.in_flight_of(kind)).sum();
+        let (stream, tunnel) = (of(LeaseKind::Stream), of(LeaseKind::Tunnel));
+        let total: u64 = self.tenures.iter().map(|tenure| tenure.in_flight()).sum();
+        // `total` is what the verdict rests on; the kinds are read at slightly different instants.
+        InFlight { unary: total.saturating_sub(stream + tunnel), stream, tunnel, total }
+    }
+
+    fn cut(&self) -> u64 {
+        self.cut + self.tenures.iter().map(|tenure| tenure.cut()).sum::<u64>()
+    }
+}
+
+fn endpoint_status(endpoint: &Endpoint, now: Instant) -> EndpointStatus {
+    let view = endpoint.view();
+    EndpointStatus {
+        http: endpoint.settings.http.as_ref().map(ToString::to_string),
+        grpc: endpoint.settings.grpc.as_ref().map(ToString::to_string),
+        health: view.health,
+        detail: if view.probed.is_some() { view.detail } else { "not probed yet".to_owned() },
+        probed_ms_ago: view.probed.map(|at| now.saturating_duration_since(at).as_millis() as u64),
+    }
+}
+
+fn count_in_words(in_flight: InFlight) -> String {
+    let kinds = [(in_flight.unary, "request"), (in_flight.stream, "stream"), (in_flight.tunnel, "tunnel")];
+    let words: Vec<_> = kinds
+        .iter()
+        .filter(|(count, _)| *count > 0)
+        .map(|(count, word)| format!("{count} {word}{}", if *count == 1 { "" } else { "s" }))
+        .collect();
+    if words.is_empty() { "0 requests".to_owned() } else { words.join(", ") }
+}
+
+/// A rule, as an operator would say it.
+fn rule_in_words(rule: &MatchRule) -> String {
+    let mut words = Vec::new();
+    words.extend(rule.host.as_ref().map(|host| format!("host {host}")));
+    words.extend(rule.path_prefix.as_ref().map(|prefix| format!("path {prefix}")));
+    words.extend(rule.headers.iter().map(|(name, value)| format!("{name}: {value}")));
+    if words.is_empty() { "everything".to_owned() } else { words.join(", ") }
+}
+
+impl Overview {
+    /// The gauges of the metrics page.
+    pub(super) fn gauges(&self) -> Vec<GaugeSample> {
+        let mut samples = vec![GaugeSample {
+            metric: names::RELOAD_OK,
+            labels: Vec::new(),
+            value: f64::from(u8::from(self.reload.ok)),
+        }];
+        for (name, service) in &self.services {
+            let service_label = ("service", name.to_string());
+            samples.push(GaugeSample {
+                metric: names::GENERATION,
+                labels: vec![service_label.clone()],
+                value: service.generation.0 as f64,
+            });
+            for (slot, view) in service.slots.iter() {
+                slot_gauges(&mut samples, &service_label, slot, slot == service.active, view);
+            }
+        }
+        samples
+    }
+}
+
+fn slot_gauges(
+    samples: &mut Vec<GaugeSample>,
+    service: &(&'static str, String),
+    slot: Slot,
+    is_active: bool,
+    view: &SlotView,
+) {
+    let labels = || vec![service.clone(), ("slot", slot.to_string())];
+    let mut add = |metric, extra: Vec<(&'static str, String)>, value: f64| {
+        let mut labels = labels();
+        labels.extend(extra);
+        samples.push(GaugeSample { metric, labels, value });
+    };
+    add(names::ACTIVE, vec![], f64::from(u8::from(is_active)));
+    add(names::LEASES_CUT, vec![], view.cut() as f64);
+    let in_flight = view.in_flight();
+    let version = view.version.clone().unwrap_or_default();
+    for (kind, count) in [("unary", in_flight.unary), ("stream", in_flight.stream), ("tunnel", in_flight.tunnel)] {
+        add(names::IN_FLIGHT, vec![("version", version.clone()), ("kind", kind.to_owned())], count as f64);
+    }
+    for endpoint in &view.endpoints {
+        let healthy = endpoint.health() == EndpointHealth::Healthy;
+        add(names::HEALTHY, vec![("endpoint", endpoint.settings.to_string())], f64::from(u8::from(healthy)));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_read_well() {
+        let some = InFlight { unary: 1, stream: 2, tunnel: 0, total: 3 };
+        assert_eq!(count_in_words(some), "1 request, 2 streams");
+        assert_eq!(count_in_words(InFlight::default()), "0 requests");
+    }
+}

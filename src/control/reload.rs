@@ -1,0 +1,433 @@
+//! Takes a config file over: at start, and when its content changes. All of it or nothing.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use tokio::sync::oneshot;
+
+use super::{
+    clock,
+    controller::{Controller, ReloadWaiter, StartError},
+    entry::{Entry, SlotEntry},
+    message::ReloadGates,
+    plan::{Known, KnownSlot, ServicePlan, plan},
+    record,
+};
+use crate::{
+    api::{Action, Event, HistoryEntry, Outcome, Problem, ProblemKind, ReloadReply, ReloadStatus},
+    checks::Gate,
+    config::{self, Loaded, ServiceSettings, SlotSettings},
+    ids::{Generation, PerSlot, ServiceName, Slot},
+    store::{ServiceRecord, State},
+    switch::{self, Machine},
+    upstream::Endpoint,
+};
+
+/// A file that has been read and waits for its gates.
+#[derive(Debug)]
+pub(super) struct ReloadJob {
+    loaded: Loaded,
+    waiter: ReloadWaiter,
+    gates: ReloadGates,
+}
+
+/// What a whole file comes to.
+#[derive(Default)]
+struct Plan {
+    services: BTreeMap<ServiceName, ServicePlan>,
+    removed: Vec<ServiceName>,
+}
+
+impl Controller {
+    /// Takes over the file and the recorded state at start. Nothing is gated: what was recorded serves on.
+    pub(super) async fn found(&mut self, loaded: Loaded, recovered: Option<State>) -> Result<(), StartError> {
+        let records = recovered.map(|state| state.services).unwrap_or_default();
+        let mut lines = Vec::new();
+        for settings in &loaded.settings.services {
+            let record = records.get(&settings.name);
+            let entry = self.found_entry(settings, record)?;
+            lines.extend(self.found_line(&entry, record));
+            self.entries.insert(settings.name.clone(), entry);
+        }
+        if !lines.is_empty() {
+            self.journal(lines).await.map_err(StartError::Plan)?;
+        }
+        self.save().await.map_err(StartError::Plan)?;
+        self.reload_status = ReloadStatus { ok: true, at: clock::now(), ..ReloadStatus::default() };
+        for warning in &loaded.warnings {
+            tracing::warn!("{warning}");
+        }
+        self.publish();
+        Ok(())
+    }
+
+    fn found_entry(
+        &self,
+        settings: &Arc<ServiceSettings>,
+        record: Option<&ServiceRecord>,
+    ) -> Result<Entry, StartError> {
+        let slots = record.and_then(|record| {
+            let (blue, green) = (record::to_contents(&record.slots.blue), record::to_contents(&record.slots.green));
+            Some((record, PerSlot { blue: blue?, green: green? }))
+        });
+        let Some((record, slots)) = slots else {
+            return Ok(self.new_entry(settings, Generation(1)));
+        };
+        let known = Known {
+            active: record.active,
+            file_active: record.file_active,
+            slots: PerSlot::from_fn(|slot| KnownSlot { contents: &slots[slot].0, file: &slots[slot].1 }),
+        };
+        let plan = plan(settings, &known).map_err(|error| StartError::Plan(error.to_string()))?;
+        let same = plan.active == record.active && plan.replaced == PerSlot::default();
+        let generation = if same { record.generation } else { record.generation.next() };
+        let previous = if plan.active == record.active { record.previous } else { Some(record.active) };
+        let previous = previous.filter(|slot| !plan.replaced[*slot]);
+        let occupied = PerSlot::from_fn(|slot| !plan.contents[slot].endpoints.is_empty());
+        let machine = Machine::new(generation, plan.active, previous, occupied);
+        let slots = PerSlot::from_fn(|slot| {
+            let served = record.slots[slot].served && !plan.replaced[slot];
+            SlotEntry::new(plan.contents[slot].clone(), settings.slots[slot].clone(), served)
+        });
+        Ok(Entry::new(settings.clone(), settings.active, machine, slots, &self.around))
+    }
+
+    fn new_entry(&self, settings: &Arc<ServiceSettings>, generation: Generation) -> Entry {
+        let occupied = PerSlot::from_fn(|slot| !settings.slots[slot].endpoints.is_empty());
+        let machine = Machine::new(generation, settings.active, None, occupied);
+        let slots =
+            PerSlot::from_fn(|slot| SlotEntry::new(settings.slots[slot].clone(), settings.slots[slot].clone(), false));
+        Entry::new(settings.clone(), settings.active, machine, slots, &self.around)
+    }
+
+    fn found_line(&self, entry: &Entry, record: Option<&ServiceRecord>) -> Option<HistoryEntry> {
+        let actor = self.file_actor();
+        let generation = entry.machine.generation();
+        let Some(record) = record else {
+            return Some(file_line(entry, Action::Added, generation, &actor, None));
+        };
+        (record.generation != generation).then(|| {
+            let switched = record.active != entry.machine.active();
+            let action = if switched { Action::Switch } else { Action::Slot };
+            file_line(entry, action, generation, &actor, Some(record.active).filter(|_| switched))
+        })
+    }
+
+    fn file_actor(&self) -> String {
+        let name = self.config_path.file_name().unwrap_or(self.config_path.as_os_str());
+        format!("file {}", name.to_string_lossy())
+    }
+
+    pub(super) async fn reload_asked(
+        &mut self,
+        actor: String,
+        reply: Option<oneshot::Sender<Result<ReloadReply, Problem>>>,
+    ) {
+        self.reloads_waiting.push_back((actor, reply));
+        self.next_reload().await;
+    }
+
+    /// One reload at a time; each reads the file anew, so that the last one sees the last content.
+    async fn next_reload(&mut self) {
+        while self.reload.is_none()
+            && let Some(waiter) = self.reloads_waiting.pop_front()
+        {
+            let path = self.config_path.clone();
+            let read = tokio::task::spawn_blocking(move || config::load(&path)).await;
+            match read {
+                Ok(Ok(loaded)) => {
+                    self.reload = Some(ReloadJob { loaded, waiter, gates: Vec::new() });
+                    self.advance_reload().await;
+                }
+                Ok(Err(problems)) => self.refuse_reload(waiter, problems.lines()),
+                Err(ended) => self.refuse_reload(waiter, vec![ended.to_string()]),
+            }
+        }
+    }
+
+    pub(super) async fn reload_gated(&mut self, gates: ReloadGates) {
+        if let Some(job) = &mut self.reload {
+            job.gates.extend(gates);
+        }
+        self.advance_reload().await;
+        self.next_reload().await;
+    }
+
+    /// Plans, asks for gates that have not run yet, and applies when none is missing. Planning is done anew after the
+    /// gates, because switches go on meanwhile.
+    async fn advance_reload(&mut self) {
+        let Some(job) = self.reload.take() else { return };
+        let plan = match self.plan(&job.loaded) {
+            Ok(plan) => plan,
+            Err(problem) => return self.refuse_reload(job.waiter, vec![problem]),
+        };
+        let mut missing = Vec::new();
+        let mut failed = Vec::new();
+        for (name, service) in &plan.services {
+            let Some(entry) = self.entries.get(name) else { continue };
+            let active = entry.machine.active();
+            if !service.needs_gate(active, &entry.slots[active].endpoints) {
+                continue;
+            }
+            let contents = &service.contents[service.active];
+            match job.gates.iter().find(|(gated, what, _)| gated == name && what == contents) {
+                Some((_, _, report)) if report.passed => {}
+                Some((_, _, report)) => failed.push(self.gate_problem(name, service.active, report)),
+                None => missing.push((name.clone(), contents.clone(), gate(entry, service, contents))),
+            }
+        }
+        if !failed.is_empty() {
+            self.refuse_reload(job.waiter, failed);
+        } else if missing.is_empty() {
+            self.apply(plan, job).await;
+        } else {
+            self.start_reload_gates(missing);
+            self.reload = Some(job);
+        }
+    }
+
+    fn gate_problem(&self, name: &ServiceName, slot: Slot, report: &crate::api::GateReport) -> String {
+        let evidence: Vec<_> = report.steps.iter().flat_map(|step| step.evidence.iter().map(String::as_str)).collect();
+        format!(
+            "{}: service {name}: slot {slot} is not ready: {}; the file is not applied, correct it or mend the slot and reload",
+            self.config_path.display(),
+            evidence.join("; ")
+        )
+    }
+
+    fn plan(&self, loaded: &Loaded) -> Result<Plan, String> {
+        let mut whole = Plan::default();
+        for wanted in &loaded.settings.services {
+            if let Some(entry) = self.entries.get(&wanted.name) {
+                let known = Known {
+                    active: entry.machine.active(),
+                    file_active: entry.file_active,
+                    slots: PerSlot::from_fn(|slot| KnownSlot {
+                        contents: &entry.slots[slot].contents,
+                        file: &entry.slots[slot].file,
+                    }),
+                };
+                let plan = plan(wanted, &known).map_err(|error| format!("{}: {error}", self.config_path.display()))?;
+                whole.services.insert(wanted.name.clone(), plan);
+            }
+        }
+        let stays = |name: &&ServiceName| loaded.settings.services.iter().any(|wanted| wanted.name == **name);
+        whole.removed = self.entries.keys().filter(|name| !stays(name)).cloned().collect();
+        Ok(whole)
+    }
+
+    async fn apply(&mut self, plan: Plan, job: ReloadJob) {
+        let actor = self.file_actor();
+        let (changes, lines) = self.describe(&plan, &job.loaded, &actor);
+        if let Err(error) = self.journal(lines.clone()).await {
+            return self.refuse_reload(job.waiter, vec![format!("the journal could not be written: {error}")]);
+        }
+        for name in &plan.removed {
+            self.remove(name);
+        }
+        for (name, service) in plan.services {
+            self.revise(&name, service).await;
+        }
+        for settings in &job.loaded.settings.services {
+            if !self.entries.contains_key(&settings.name) {
+                let entry = self.new_entry(settings, Generation(1));
+                self.entries.insert(settings.name.clone(), entry);
+            }
+        }
+        let needs_restart = config::needs_restart(&self.settings, &job.loaded.settings);
+        if self.settings.proxy.limits != job.loaded.settings.proxy.limits {
+            self.workers.limits(&job.loaded.settings.proxy.limits).await;
+        }
+        // What needs a restart keeps its running value, so that the next reload says so again.
+        let running = std::mem::replace(&mut self.settings, job.loaded.settings.clone());
+        self.settings = config::Settings {
+            proxy: config::ProxySettings { limits: self.settings.proxy.limits.clone(), ..running.proxy },
+            services: self.settings.services.clone(),
+            ..running
+        };
+        self.reload_status =
+            ReloadStatus { ok: true, at: clock::now(), problems: Vec::new(), needs_restart: needs_restart.clone() };
+        self.save_or_complain().await;
+        self.publish();
+        self.around.registry.retain_services(|name| self.entries.contains_key(name));
+        self.around.registry.reload(if changes.is_empty() { "unchanged" } else { "applied" });
+        self.tell_reload(&job, &changes, &needs_restart);
+        lines.into_iter().for_each(|line| self.announce(Event::Change(line)));
+        self.announce(Event::Reload { at: clock::now(), ok: true, problems: Vec::new() });
+        if let Some(reply) = job.waiter.1 {
+            drop(reply.send(Ok(ReloadReply { changes, needs_restart })));
+        }
+    }
+
+    fn tell_reload(&self, job: &ReloadJob, changes: &[String], needs_restart: &[String]) {
+        let actor = &job.waiter.0;
+        tracing::info!(%actor, changes = changes.len(), "The config file was applied: {}.", if changes.is_empty() { "nothing to change".to_owned() } else { changes.join("; ") });
+        for words in needs_restart {
+            tracing::warn!("{words}");
+        }
+        for warning in &job.loaded.warnings {
+            tracing::warn!("{warning}");
+        }
+    }
+
+    /// What a plan changes: in words, and as journal lines.
+    fn describe(&self, plan: &Plan, loaded: &Loaded, actor: &str) -> (Vec<String>, Vec<HistoryEntry>) {
+        let (mut words, mut lines) = (Vec::new(), Vec::new());
+        for name in &plan.removed {
+            words.push(format!("service {name}: removed"));
+            if let Some(entry) = self.entries.get(name) {
+                lines.push(file_line(entry, Action::Removed, entry.machine.generation().next(), actor, None));
+            }
+        }
+        for settings in &loaded.settings.services {
+            let Some((entry, service)) = self.entries.get(&settings.name).zip(plan.services.get(&settings.name)) else {
+                words.push(format!("service {}: added", settings.name));
+                lines.push(added_line(settings, actor));
+                continue;
+            };
+            let Some((what, action)) = change_in_words(entry, service) else { continue };
+            words.push(format!("service {}: {what}", settings.name));
+            let before = entry.machine.active();
+            let mut line = file_line(entry, action, entry.machine.generation().next(), actor, None);
+            line.to = Some(service.active);
+            line.from = Some(before).filter(|_| action == Action::Switch);
+            line.version.clone_from(&service.contents[service.active].version);
+            line.reason = Some(what);
+            lines.push(line);
+        }
+        (words, lines)
+    }
+
+    fn remove(&mut self, name: &ServiceName) {
+        let Some(mut entry) = self.entries.remove(name) else { return };
+        // Whoever waits for a change of it is told; requests that hold it go on to their end.
+        let gone = switch::Event::Revised {
+            active: entry.machine.active(),
+            occupied: PerSlot::default(),
+            replaced: PerSlot::default(),
+        };
+        let generation = entry.machine.generation();
+        for effect in entry.machine.step(gone) {
+            if let switch::Effect::Answer { op, answer: switch::Answer::Refused(refusal) } = effect
+                && let Some(open) = self.open.remove(&op)
+            {
+                drop(open.reply.send(Err(super::refusal::problem(name, refusal, generation, None))));
+            }
+        }
+        for (_, slot) in entry.slots.iter() {
+            slot.endpoints.iter().for_each(|endpoint| endpoint.withdraw());
+        }
+    }
+
+    async fn revise(&mut self, name: &ServiceName, service: ServicePlan) {
+        let Some(entry) = self.entries.get_mut(name) else { return };
+        let changed = change_in_words(entry, &service).is_some();
+        let old_settings = std::mem::replace(&mut entry.settings, service.settings.clone());
+        entry.file_active = service.settings.active;
+        for slot in Slot::BOTH {
+            let books = &mut entry.slots[slot];
+            books.file.clone_from(&service.settings.slots[slot]);
+            if service.replaced[slot] {
+                books.contents.clone_from(&service.contents[slot]);
+                books.served = false;
+            }
+        }
+        if !changed {
+            return;
+        }
+        let occupied = PerSlot::from_fn(|slot| entry.slots[slot].is_occupied());
+        let event = switch::Event::Revised { active: service.active, occupied, replaced: service.replaced };
+        let effects = entry.machine.step(event);
+        entry.refresh(Some(&old_settings), &self.around);
+        // Published once, with all services; what remains are answers to who was overtaken.
+        let answers = effects.into_iter().filter(|effect| !matches!(effect, switch::Effect::Publish)).collect();
+        self.carry_out(name, answers).await;
+    }
+
+    fn refuse_reload(&mut self, waiter: ReloadWaiter, problems: Vec<String>) {
+        self.around.registry.reload("refused");
+        for problem in &problems {
+            tracing::error!("The config file is refused, the old settings serve on: {problem}");
+        }
+        self.reload_status =
+            ReloadStatus { ok: false, at: clock::now(), problems: problems.clone(), needs_restart: Vec::new() };
+        self.show();
+        self.announce(Event::Reload { at: clock::now(), ok: false, problems: problems.clone() });
+        if let Some(reply) = waiter.1 {
+            let message = format!("{} is refused: {}", self.config_path.display(), problems.join("; "));
+            let mut problem =
+                Problem::new(ProblemKind::Invalid, message).hint("nothing changed; correct the file and reload");
+            problem.problems = problems;
+            drop(reply.send(Err(problem)));
+        }
+    }
+}
+
+/// The gate of what a plan would make serve: endpoints that are known are asked as they are, new ones as they would be.
+fn gate(entry: &Entry, service: &ServicePlan, contents: &SlotSettings) -> Gate {
+    let known = &entry.slots[service.active].endpoints;
+    let endpoints = contents.endpoints.iter().map(|wanted| {
+        let old = known.iter().find(|endpoint| endpoint.settings == *wanted);
+        old.cloned().unwrap_or_else(|| Arc::new(Endpoint::new(wanted)))
+    });
+    Gate { endpoints: endpoints.collect(), health: service.settings.health.clone(), trust_probes: false }
+}
+
+/// What a plan changes of a service; `None` if nothing.
+fn change_in_words(entry: &Entry, service: &ServicePlan) -> Option<(String, Action)> {
+    let mut words = Vec::new();
+    let mut action = Action::Settings;
+    if other_settings(&entry.settings) != other_settings(&service.settings) {
+        words.push("settings changed".to_owned());
+    }
+    for slot in Slot::BOTH {
+        if service.replaced[slot] {
+            action = Action::Slot;
+            words.push(format!("{slot} has new contents"));
+        }
+    }
+    if service.active != entry.machine.active() {
+        action = Action::Switch;
+        words.push(format!("switched to {}", service.active));
+    }
+    (!words.is_empty()).then(|| (words.join(", "), action))
+}
+
+/// The settings without what has a history of its own.
+fn other_settings(settings: &ServiceSettings) -> ServiceSettings {
+    ServiceSettings { active: Slot::Blue, slots: PerSlot::default(), ..settings.clone() }
+}
+
+fn file_line(entry: &Entry, action: Action, generation: Generation, actor: &str, from: Option<Slot>) -> HistoryEntry {
+    let active = entry.machine.active();
+    HistoryEntry {
+        at: clock::now(),
+        service: entry.name().clone(),
+        action,
+        outcome: Outcome::Done,
+        generation,
+        actor: actor.to_owned(),
+        from,
+        to: Some(active),
+        version: entry.slots[active].contents.version.clone(),
+        forced: false,
+        reason: None,
+        gate: None,
+    }
+}
+
+fn added_line(settings: &ServiceSettings, actor: &str) -> HistoryEntry {
+    HistoryEntry {
+        at: clock::now(),
+        service: settings.name.clone(),
+        action: Action::Added,
+        outcome: Outcome::Done,
+        generation: Generation(1),
+        actor: actor.to_owned(),
+        from: None,
+        to: Some(settings.active),
+        version: settings.slots[settings.active].version.clone(),
+        forced: false,
+        reason: None,
+        gate: None,
+    }
+}

@@ -1,0 +1,119 @@
+//! A client's stream: gives back the bytes that were read to tell the protocol, tells the patrol of reads, and closes
+//! with care.
+
+use std::{
+    io,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use bytes::{Buf as _, BytesMut};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf},
+    net::TcpStream,
+};
+
+use super::ClientConn;
+
+/// How long and how much is read after the last answer, so that a reset does not erase it (RFC 9112 section 9.6).
+const LINGER: Duration = Duration::from_secs(2);
+const LINGER_BYTES: usize = 1024 * 1024;
+
+/// The stream of one client connection.
+#[derive(Debug)]
+pub(super) struct Downstream {
+    /// Always there until drop.
+    stream: Option<TcpStream>,
+    /// Bytes read before the protocol was known.
+    early: BytesMut,
+    conn: Arc<ClientConn>,
+}
+
+impl Downstream {
+    pub(super) fn new(stream: TcpStream, early: BytesMut, conn: Arc<ClientConn>) -> Self {
+        Self { stream: Some(stream), early, conn }
+    }
+
+    fn stream(&mut self) -> io::Result<Pin<&mut TcpStream>> {
+        self.stream.as_mut().map(Pin::new).ok_or_else(|| io::ErrorKind::NotConnected.into())
+    }
+}
+
+impl AsyncRead for Downstream {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if !self.early.is_empty() {
+            let bytes = self.early.len().min(buf.remaining());
+            buf.put_slice(&self.early[..bytes]);
+            self.early.advance(bytes);
+            if self.early.is_empty() {
+                self.early = BytesMut::new();
+            }
+            self.conn.note_read();
+            return Poll::Ready(Ok(()));
+        }
+        let before = buf.filled().len();
+        let result = self.stream()?.poll_read(cx, buf);
+        if buf.filled().len() > before {
+            self.conn.note_read();
+        }
+        result
+    }
+}
+
+impl AsyncWrite for Downstream {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        self.stream()?.poll_write(cx, buf)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.stream()?.poll_write_vectored(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.stream()?.poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.stream()?.poll_shutdown(cx)
+    }
+}
+
+impl Drop for Downstream {
+    fn drop(&mut self) {
+        if let Some(stream) = self.stream.take()
+            && self.conn.lingers()
+            && tokio::runtime::Handle::try_current().is_ok()
+        {
+            tokio::task::spawn_local(linger(stream));
+        }
+    }
+}
+
+/// Says "no more from here", then reads the client's rest away until it closes, within bounds.
+async fn linger(mut stream: TcpStream) {
+    if stream.shutdown().await.is_err() {
+        return;
+    }
+    let mut rest = LINGER_BYTES;
+    let mut buffer = [0; 4096];
+    // A time-out, an error and the client's end are all the same here: the stream is dropped.
+    let _ = tokio::time::timeout(LINGER, async {
+        while rest > 0 {
+            match stream.read(&mut buffer).await {
+                Ok(bytes) if bytes > 0 => rest = rest.saturating_sub(bytes),
+                Ok(_) | Err(_) => return,
+            }
+        }
+    })
+    .await;
+}

@@ -1,0 +1,15 @@
+//! Listeners, client connections, their time limits and their graceful end.
+//!
+//! Invariants: a switch or reload never touches a client connection; a connection is told to close only at shutdown,
+//! when its own time is over, or when its framing cannot be trusted; an answer that was written is not erased by a
+//! reset.
+//! Never: what a request means, where it goes.
+
+mod downstream;
+mod listen;
+mod patrol;
+mod serve;
+
+pub use listen::{BindError, bind};
+pub use patrol::{ClientConn, Patrol};
+pub use serve::{ConnRules, serve};

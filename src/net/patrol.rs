@@ -1,0 +1,293 @@
+//! A worker's client connections and their time limits.
+//!
+//! The worker's tick looks at all connections a few times a second, so that a connection costs no timer of its own and
+//! a request none at all. Limits are met up to one tick late.
+
+use std::{
+    cell::{Cell, RefCell},
+    fmt,
+    net::IpAddr,
+    rc::Rc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering::Relaxed},
+    },
+    task::{Context, Poll, Waker},
+    time::{Duration, Instant},
+};
+
+use slab::Slab;
+
+/// What a connection does, as far as its time limits care.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Doing {
+    /// Nothing: no request is open and no byte of one has come.
+    Idle,
+    /// Part of a request head has come (HTTP/1.1).
+    Head,
+    /// At least one request is open.
+    Busy,
+}
+
+/// One client connection, shared by its stream, its task and its requests. Atomic only because hyper wants streams to
+/// be `Send`; one thread uses it.
+#[derive(Debug)]
+pub struct ClientConn {
+    pub peer: IpAddr,
+    doing: AtomicU8,
+    /// When `doing` last changed, in milliseconds of the patrol's clock.
+    since_ms: AtomicU64,
+    clock: Arc<AtomicU64>,
+    open: AtomicU32,
+    is_http2: AtomicBool,
+    must_linger: AtomicBool,
+    closing: Arc<AtomicBool>,
+}
+
+impl ClientConn {
+    /// A request starts.
+    pub fn enter(&self) {
+        self.open.store(self.open.load(Relaxed) + 1, Relaxed);
+        self.set(Doing::Busy);
+    }
+
+    /// A request has ended: its answer is out, or nobody wants it any more.
+    pub fn leave(&self) {
+        let open = self.open.load(Relaxed).saturating_sub(1);
+        self.open.store(open, Relaxed);
+        if open == 0 {
+            self.set(Doing::Idle);
+        }
+    }
+
+    /// Part of the client's bytes were not read: close so that the answer survives (RFC 9112 section 9.6).
+    pub fn must_linger(&self) {
+        self.must_linger.store(true, Relaxed);
+    }
+
+    /// The proxy is shutting down: HTTP/1.1 answers say `Connection: close`.
+    pub fn is_closing(&self) -> bool {
+        self.closing.load(Relaxed)
+    }
+
+    pub(super) fn lingers(&self) -> bool {
+        self.must_linger.load(Relaxed)
+    }
+
+    pub(super) fn set_http2(&self) {
+        self.is_http2.store(true, Relaxed);
+    }
+
+    /// Bytes came.
+    pub(super) fn note_read(&self) {
+        if self.doing() == Doing::Idle && !self.is_http2.load(Relaxed) {
+            self.set(Doing::Head);
+        }
+    }
+
+    pub(super) fn doing(&self) -> Doing {
+        match self.doing.load(Relaxed) {
+            0 => Doing::Idle,
+            1 => Doing::Head,
+            _ => Doing::Busy,
+        }
+    }
+
+    fn set(&self, doing: Doing) {
+        self.doing.store(doing as u8, Relaxed);
+        self.since_ms.store(self.clock.load(Relaxed), Relaxed);
+    }
+
+    fn for_ms(&self) -> u64 {
+        self.clock.load(Relaxed).saturating_sub(self.since_ms.load(Relaxed))
+    }
+}
+
+/// What a connection's task is told to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Order {
+    /// Shutdown began: HTTP/2 says GOAWAY and goes on with what is open.
+    Announce,
+    /// Close as soon as nothing is open.
+    Finish,
+    /// The connection's own time is over.
+    Expire,
+}
+
+/// All client connections of a worker.
+pub struct Patrol {
+    posts: RefCell<Slab<Post>>,
+    started: Instant,
+    clock: Arc<AtomicU64>,
+    closing: Arc<AtomicBool>,
+    standing_order: Cell<Option<Order>>,
+}
+
+struct Post {
+    conn: Arc<ClientConn>,
+    order: Option<Order>,
+    waker: Option<Waker>,
+}
+
+/// A connection's place on the patrol's round; leaving it is dropping this.
+pub(super) struct Watched {
+    patrol: Rc<Patrol>,
+    key: usize,
+    pub(super) conn: Arc<ClientConn>,
+}
+
+impl Patrol {
+    pub fn new(now: Instant) -> Rc<Self> {
+        Rc::new(Self {
+            posts: RefCell::default(),
+            started: now,
+            clock: Arc::default(),
+            closing: Arc::default(),
+            standing_order: Cell::new(None),
+        })
+    }
+
+    /// Number of open client connections.
+    pub fn len(&self) -> usize {
+        self.posts.borrow().len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Moves the clock on and ends connections whose time is over.
+    pub fn tick(&self, now: Instant, header_timeout: Duration, idle_timeout: Duration) {
+        self.clock.store(now.saturating_duration_since(self.started).as_millis() as u64, Relaxed);
+        for (_, post) in self.posts.borrow_mut().iter_mut() {
+            let limit = match post.conn.doing() {
+                Doing::Busy => continue,
+                Doing::Head => header_timeout,
+                Doing::Idle => idle_timeout,
+            };
+            if u128::from(post.conn.for_ms()) >= limit.as_millis() {
+                post.give(Order::Expire);
+            }
+        }
+    }
+
+    /// Shutdown begins: nothing is closed yet.
+    pub fn announce(&self) {
+        self.closing.store(true, Relaxed);
+        self.order_all(Order::Announce);
+    }
+
+    /// Connections close as soon as nothing is open on them.
+    pub fn finish(&self) {
+        self.order_all(Order::Finish);
+    }
+
+    fn order_all(&self, order: Order) {
+        self.standing_order.set(Some(order));
+        for (_, post) in self.posts.borrow_mut().iter_mut() {
+            post.give(order);
+        }
+    }
+
+    pub(super) fn watch(self: &Rc<Self>, peer: IpAddr) -> Watched {
+        let conn = Arc::new(ClientConn {
+            peer,
+            doing: AtomicU8::new(Doing::Idle as u8),
+            since_ms: AtomicU64::new(self.clock.load(Relaxed)),
+            clock: self.clock.clone(),
+            open: AtomicU32::new(0),
+            is_http2: AtomicBool::new(false),
+            must_linger: AtomicBool::new(false),
+            closing: self.closing.clone(),
+        });
+        let post = Post { conn: conn.clone(), order: self.standing_order.get(), waker: None };
+        Watched { patrol: self.clone(), key: self.posts.borrow_mut().insert(post), conn }
+    }
+}
+
+impl Post {
+    fn give(&mut self, order: Order) {
+        self.order = self.order.max(Some(order));
+        if let Some(waker) = self.waker.take() {
+            waker.wake();
+        }
+    }
+}
+
+impl Watched {
+    /// Ready with an order, once each.
+    pub(super) fn poll_order(&self, cx: &Context<'_>) -> Poll<Order> {
+        let mut posts = self.patrol.posts.borrow_mut();
+        let post = &mut posts[self.key];
+        if let Some(order) = post.order.take() {
+            return Poll::Ready(order);
+        }
+        if !post.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
+            post.waker = Some(cx.waker().clone());
+        }
+        Poll::Pending
+    }
+}
+
+impl Drop for Watched {
+    fn drop(&mut self) {
+        self.patrol.posts.borrow_mut().remove(self.key);
+    }
+}
+
+impl fmt::Debug for Patrol {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Patrol").field("connections", &self.len()).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HEADER: Duration = Duration::from_secs(10);
+    const IDLE: Duration = Duration::from_secs(75);
+
+    #[test]
+    fn each_state_has_its_own_limit() {
+        let start = Instant::now();
+        let patrol = Patrol::new(start);
+        let watched = patrol.watch(IpAddr::from([127, 0, 0, 1]));
+        let cx = Context::from_waker(Waker::noop());
+        let at = |seconds| patrol.tick(start + Duration::from_secs(seconds), HEADER, IDLE);
+        at(74);
+        assert!(watched.poll_order(&cx).is_pending(), "idle for less than its limit");
+        watched.conn.note_read();
+        at(83);
+        assert!(watched.poll_order(&cx).is_pending(), "a head may take ten seconds");
+        watched.conn.enter();
+        at(1000);
+        assert!(watched.poll_order(&cx).is_pending(), "a request may take as long as it likes");
+        watched.conn.leave();
+        at(1075);
+        assert_eq!(watched.poll_order(&cx), Poll::Ready(Order::Expire));
+    }
+
+    #[test]
+    fn a_half_sent_head_expires() {
+        let start = Instant::now();
+        let patrol = Patrol::new(start);
+        let watched = patrol.watch(IpAddr::from([127, 0, 0, 1]));
+        let cx = Context::from_waker(Waker::noop());
+        watched.conn.note_read();
+        watched.conn.note_read();
+        patrol.tick(start + HEADER, HEADER, IDLE);
+        assert_eq!(watched.poll_order(&cx), Poll::Ready(Order::Expire));
+    }
+
+    #[test]
+    fn who_comes_after_shutdown_began_is_told_too() {
+        let patrol = Patrol::new(Instant::now());
+        patrol.announce();
+        patrol.finish();
+        let late = patrol.watch(IpAddr::from([127, 0, 0, 1]));
+        let cx = Context::from_waker(Waker::noop());
+        assert!(late.conn.is_closing());
+        assert_eq!(late.poll_order(&cx), Poll::Ready(Order::Finish));
+    }
+}

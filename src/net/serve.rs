@@ -1,0 +1,194 @@
+//! The life of one client connection: tell the protocol, serve it, end it.
+
+use std::{
+    convert::Infallible,
+    future::poll_fn,
+    pin::{Pin, pin},
+    rc::Rc,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use bytes::{Bytes, BytesMut};
+use http::{Request, Response};
+use http_body::Body;
+use hyper::{
+    body::Incoming,
+    server::conn::{http1, http2},
+    service::Service,
+};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+};
+
+use super::{
+    ClientConn, Patrol,
+    downstream::Downstream,
+    patrol::{Doing, Order, Watched},
+};
+use crate::config::settings::Limits;
+
+/// The client connection preface of HTTP/2 (RFC 9113 section 3.4).
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+const STREAM_WINDOW_BYTES: u32 = 1024 * 1024;
+/// Deliberately far below what the upstream side has: a client's flood of tiny frames shall end its own connection.
+const CONNECTION_WINDOW_BYTES: u32 = 16 * 1024 * 1024;
+const PING_INTERVAL: Duration = Duration::from_secs(20);
+const HEAD_TIMED_OUT: &[u8] = b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\nx-verdigris-error: header_timeout\r\n\r\n";
+
+/// How connections are spoken with.
+#[derive(Clone, Debug)]
+pub struct ConnRules {
+    h1: http1::Builder,
+    h2: http2::Builder<LocalExec>,
+}
+
+/// Runs hyper's tasks on the worker's own thread.
+#[derive(Clone, Copy, Debug)]
+struct LocalExec;
+
+impl<F: Future<Output = ()> + 'static> hyper::rt::Executor<F> for LocalExec {
+    fn execute(&self, future: F) {
+        tokio::task::spawn_local(future);
+    }
+}
+
+impl ConnRules {
+    pub fn new(limits: &Limits) -> Self {
+        let mut h1 = http1::Builder::new();
+        // Time limits are the patrol's: no timer a request. An answer without Date is passed on without one.
+        h1.preserve_header_case(true)
+            .auto_date_header(false)
+            .header_read_timeout(None)
+            .max_header_size(limits.header_bytes_max);
+        if limits.headers_max != 100 {
+            // 100 is hyper's own limit, and naming it would put the parsed headers on the heap.
+            h1.max_headers(limits.headers_max);
+        }
+        let mut h2 = http2::Builder::new(LocalExec);
+        h2.timer(TokioTimer::new())
+            .auto_date_header(false)
+            .initial_stream_window_size(STREAM_WINDOW_BYTES)
+            .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+            .max_concurrent_streams(limits.streams_max)
+            .max_header_list_size(u32::try_from(limits.header_bytes_max).unwrap_or(u32::MAX))
+            .keep_alive_interval(PING_INTERVAL)
+            .keep_alive_timeout(PING_INTERVAL);
+        Self { h1, h2 }
+    }
+}
+
+/// Serves one client connection to its end. Dropping the future closes it at once.
+pub async fn serve<M, S, B>(mut stream: TcpStream, rules: Rc<ConnRules>, patrol: Rc<Patrol>, service: M)
+where
+    M: FnOnce(Arc<ClientConn>) -> S,
+    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + 'static,
+    S::Future: 'static,
+    B: Body<Data = Bytes> + 'static,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let Ok(peer) = stream.peer_addr() else {
+        return; // The client is gone already.
+    };
+    let watched = patrol.watch(peer.ip());
+    let mut early = BytesMut::new();
+    let Some(is_http2) = tell_protocol(&mut stream, &mut early, &watched).await else {
+        return;
+    };
+    let io = TokioIo::new(Downstream::new(stream, early, watched.conn.clone()));
+    let service = service(watched.conn.clone());
+    if is_http2 {
+        watched.conn.set_http2();
+        serve_h2(rules.h2.serve_connection(io, service), &watched).await;
+    } else {
+        serve_h1(rules.h1.serve_connection(io, service).with_upgrades(), &watched).await;
+    }
+}
+
+/// Reads until the first bytes tell HTTP/2 from HTTP/1.1. `None`: the client left or took too long.
+async fn tell_protocol(stream: &mut TcpStream, early: &mut BytesMut, watched: &Watched) -> Option<bool> {
+    loop {
+        let read = pin!(stream.read_buf(early));
+        match until_order(read, watched).await {
+            Ok(Ok(bytes)) if bytes > 0 => watched.conn.note_read(),
+            Ok(_) => return None,
+            Err(Order::Announce) => continue,
+            Err(Order::Finish) if watched.conn.doing() == Doing::Head => continue,
+            Err(Order::Finish | Order::Expire) => return None,
+        }
+        let known = early.len().min(PREFACE.len());
+        if early[..known] != PREFACE[..known] {
+            return Some(false);
+        }
+        if known == PREFACE.len() {
+            return Some(true);
+        }
+    }
+}
+
+/// The future's result, or an order that came first.
+async fn until_order<F: Future>(mut future: Pin<&mut F>, watched: &Watched) -> Result<F::Output, Order> {
+    poll_fn(|cx: &mut Context<'_>| {
+        if let Poll::Ready(output) = future.as_mut().poll(cx) {
+            return Poll::Ready(Ok(output));
+        }
+        watched.poll_order(cx).map(Err)
+    })
+    .await
+}
+
+async fn serve_h1<S, B>(mut conn: http1::UpgradeableConnection<TokioIo<Downstream>, S>, watched: &Watched)
+where
+    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + 'static,
+    B: Body<Data = Bytes> + 'static,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    loop {
+        match until_order(Pin::new(&mut conn), watched).await {
+            Ok(Ok(())) => return,
+            Ok(Err(error)) => {
+                // What the client sent could not be read to its end; the 4xx that hyper wrote must reach it.
+                watched.conn.must_linger();
+                tracing::debug!(%error, client = %watched.conn.peer, "A client connection ended with an error.");
+                return;
+            }
+            Err(Order::Announce) => {}
+            Err(Order::Expire) if watched.conn.doing() == Doing::Head => break,
+            Err(Order::Finish | Order::Expire) => Pin::new(&mut conn).graceful_shutdown(),
+        }
+    }
+    if let Some(parts) = conn.into_parts() {
+        refuse_head(parts.io.into_inner()).await;
+    }
+}
+
+/// Tells the client that its head took too long. It may be gone; there is nobody to tell then.
+async fn refuse_head(mut stream: Downstream) {
+    let _ = stream.write_all(HEAD_TIMED_OUT).await;
+    let _ = stream.shutdown().await;
+}
+
+async fn serve_h2<S, B>(conn: http2::Connection<TokioIo<Downstream>, S, LocalExec>, watched: &Watched)
+where
+    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + 'static,
+    S::Future: 'static,
+    B: Body<Data = Bytes> + 'static,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let mut conn = pin!(conn);
+    loop {
+        match until_order(conn.as_mut(), watched).await {
+            Ok(Ok(())) => return,
+            Ok(Err(error)) => {
+                tracing::debug!(%error, client = %watched.conn.peer, "A client's HTTP/2 connection ended with an error.");
+                return;
+            }
+            // GOAWAY with the highest id, a PING, then the final GOAWAY; streams that are open go on (RFC 9113 section 6.8).
+            Err(Order::Announce | Order::Finish | Order::Expire) => conn.as_mut().graceful_shutdown(),
+        }
+    }
+}

@@ -1,0 +1,195 @@
+//! The body of an answer, which holds its request's exchange until the last byte.
+
+use std::{
+    fmt,
+    pin::Pin,
+    rc::Rc,
+    task::{Context, Poll},
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+
+use super::exchange::Exchange;
+use crate::{
+    telemetry::FailureKind,
+    upstream::{
+        Conn, InFlight,
+        lease::{Interrupt, Lease, LeaseKind},
+    },
+};
+
+/// Why an answer ended early. hyper turns it into a connection closed without a last chunk, or RST_STREAM: visible.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum AnswerBroken {
+    #[error("the upstream's answer broke off: {0}")]
+    Upstream(#[source] hyper::Error),
+    #[error("cut by a deadline")]
+    Cut,
+}
+
+/// The body of an answer.
+pub(super) enum AnswerBody {
+    /// The proxy's own words.
+    Own { text: Option<Bytes>, exchange: Option<Rc<Exchange>> },
+    /// An upstream's.
+    Relayed(Box<Relay>),
+}
+
+/// An upstream's body on its way to the client.
+pub(super) struct Relay {
+    incoming: Incoming,
+    /// Taken when the body has ended.
+    open: Option<Open>,
+    lease: Option<Lease>,
+    /// A gRPC answer with a second message is a stream.
+    watch_messages: bool,
+}
+
+/// What is held while a body is open.
+struct Open {
+    exchange: Rc<Exchange>,
+    conn: Conn,
+    _in_flight: InFlight,
+    /// May serve another request afterwards; with what the server said of its patience.
+    reusable: bool,
+    keep_alive: Option<Duration>,
+    frames: u32,
+}
+
+/// What a relay is made of.
+pub(super) struct RelayParts {
+    pub(super) incoming: Incoming,
+    pub(super) exchange: Rc<Exchange>,
+    pub(super) conn: Conn,
+    pub(super) in_flight: InFlight,
+    pub(super) reusable: bool,
+    pub(super) keep_alive: Option<Duration>,
+    pub(super) watch_messages: bool,
+}
+
+impl AnswerBody {
+    /// The proxy's own words; may be empty.
+    pub(super) fn own(text: Bytes, exchange: &Rc<Exchange>) -> Self {
+        let text = (!text.is_empty()).then_some(text);
+        if text.is_none() {
+            exchange.completed();
+        }
+        AnswerBody::Own { text, exchange: Some(exchange.clone()) }
+    }
+
+    /// Passes an upstream's body on.
+    pub(super) fn relay(parts: RelayParts) -> Self {
+        let lease = parts.exchange.lease();
+        let open = Open {
+            exchange: parts.exchange,
+            conn: parts.conn,
+            _in_flight: parts.in_flight,
+            reusable: parts.reusable,
+            keep_alive: parts.keep_alive,
+            frames: 0,
+        };
+        let mut relay =
+            Relay { incoming: parts.incoming, open: Some(open), lease, watch_messages: parts.watch_messages };
+        if relay.incoming.is_end_stream() {
+            relay.finish();
+        }
+        AnswerBody::Relayed(Box::new(relay))
+    }
+}
+
+impl Relay {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, AnswerBroken>>> {
+        if let Some(lease) = &self.lease
+            && let Poll::Ready(Interrupt::Cut) = lease.poll_interrupt(cx)
+        {
+            self.fail(FailureKind::DrainCut);
+            return Poll::Ready(Some(Err(AnswerBroken::Cut)));
+        }
+        let polled = Pin::new(&mut self.incoming).poll_frame(cx);
+        match &polled {
+            Poll::Pending => {}
+            Poll::Ready(None) => self.finish(),
+            Poll::Ready(Some(Ok(frame))) => {
+                if frame.is_data() && self.watch_messages {
+                    self.count_message();
+                }
+                if self.incoming.is_end_stream() {
+                    self.finish();
+                }
+            }
+            Poll::Ready(Some(Err(_))) => self.fail(FailureKind::UpstreamCut),
+        }
+        polled.map(|frame| frame.map(|result| result.map_err(AnswerBroken::Upstream)))
+    }
+
+    fn count_message(&mut self) {
+        let Some(open) = &mut self.open else { return };
+        open.frames += 1;
+        if open.frames == 2 {
+            self.watch_messages = false;
+            if let Some(lease) = &self.lease {
+                lease.classify(LeaseKind::Stream);
+            }
+        }
+    }
+
+    /// The last byte has been handed over.
+    fn finish(&mut self) {
+        let Some(open) = self.open.take() else { return };
+        open.exchange.completed();
+        if open.reusable {
+            open.conn.give_back(Instant::now(), open.keep_alive);
+        }
+        self.lease = None;
+    }
+
+    fn fail(&mut self, kind: FailureKind) {
+        if let Some(open) = self.open.take() {
+            open.exchange.fail(kind);
+        }
+        self.lease = None;
+    }
+}
+
+impl Body for AnswerBody {
+    type Data = Bytes;
+    type Error = AnswerBroken;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, AnswerBroken>>> {
+        match self.get_mut() {
+            AnswerBody::Own { text, exchange } => {
+                if let Some(exchange) = exchange.take() {
+                    exchange.completed();
+                }
+                Poll::Ready(text.take().map(|text| Ok(Frame::data(text))))
+            }
+            AnswerBody::Relayed(relay) => relay.poll(cx),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            AnswerBody::Own { text, .. } => text.is_none(),
+            AnswerBody::Relayed(relay) => relay.incoming.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            AnswerBody::Own { text, .. } => SizeHint::with_exact(text.as_ref().map_or(0, |text| text.len() as u64)),
+            AnswerBody::Relayed(relay) => relay.incoming.size_hint(),
+        }
+    }
+}
+
+impl fmt::Debug for AnswerBody {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            AnswerBody::Own { .. } => "AnswerBody::Own",
+            AnswerBody::Relayed(_) => "AnswerBody::Relayed",
+        })
+    }
+}

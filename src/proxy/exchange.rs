@@ -1,0 +1,176 @@
+//! One request and its answer: what it carries along, and the record it leaves when the last part of it is dropped.
+
+use std::{
+    cell::{Cell, RefCell},
+    net::IpAddr,
+    rc::Rc,
+    sync::Arc,
+    time::Instant,
+};
+
+use http::{HeaderValue, Method};
+
+use super::{
+    view::{LocalService, LocalSlot},
+    worker::Worker,
+};
+use crate::{
+    net::ClientConn,
+    telemetry::{AccessRecord, FailureKind},
+    upstream::lease::Lease,
+};
+
+/// One client connection, as its requests see it.
+#[derive(Debug)]
+pub(super) struct Client {
+    pub(super) conn: Arc<ClientConn>,
+    /// Ready to be put into `X-Forwarded-For`.
+    pub(super) address: HeaderValue,
+}
+
+/// A slot held by a request.
+#[derive(Clone, Debug)]
+pub(super) struct Held {
+    pub(super) service: Rc<LocalService>,
+    pub(super) slot: Rc<LocalSlot>,
+    pub(super) lease: Lease,
+}
+
+/// One request and its answer. Dropped when the last byte is out, or nobody wants it any more.
+#[derive(Debug)]
+pub(super) struct Exchange {
+    pub(super) worker: Rc<Worker>,
+    pub(super) client: Rc<Client>,
+    pub(super) request_id: HeaderValue,
+    pub(super) started: Instant,
+    pub(super) is_grpc: bool,
+    /// Kept only for the access log.
+    line: Option<(Method, Box<str>)>,
+    held: RefCell<Option<Held>>,
+    status: Cell<u16>,
+    failure: Cell<Option<FailureKind>>,
+    replays: Cell<u32>,
+    complete: Cell<bool>,
+}
+
+impl Exchange {
+    pub(super) fn new(
+        worker: &Rc<Worker>,
+        client: &Rc<Client>,
+        request: &http::request::Parts,
+        is_grpc: bool,
+        started: Instant,
+    ) -> Rc<Self> {
+        client.conn.enter();
+        let line = worker.access.as_ref().map(|_| (request.method.clone(), request.uri.path().into()));
+        Rc::new(Self {
+            request_id: worker.request_ids.take_over(request.headers.get("x-request-id")),
+            worker: worker.clone(),
+            client: client.clone(),
+            started,
+            is_grpc,
+            line,
+            held: RefCell::new(None),
+            status: Cell::new(0),
+            failure: Cell::new(None),
+            replays: Cell::new(0),
+            complete: Cell::new(false),
+        })
+    }
+
+    pub(super) fn peer(&self) -> IpAddr {
+        self.client.conn.peer
+    }
+
+    /// The request has a slot. An earlier one is given back.
+    pub(super) fn hold(&self, held: Held) {
+        *self.held.borrow_mut() = Some(held);
+    }
+
+    /// The slot it has.
+    pub(super) fn held(&self) -> Option<Held> {
+        self.held.borrow().clone()
+    }
+
+    /// The lease it has.
+    pub(super) fn lease(&self) -> Option<Lease> {
+        self.held.borrow().as_ref().map(|held| held.lease.clone())
+    }
+
+    /// Calls `look` with the slot it has, without cloning it.
+    pub(super) fn with_held<T>(&self, look: impl FnOnce(&Held) -> T) -> Option<T> {
+        self.held.borrow().as_ref().map(look)
+    }
+
+    /// The head of the answer is known.
+    pub(super) fn answered(&self, status: u16, from_upstream: bool) {
+        self.status.set(status);
+        if from_upstream {
+            let elapsed = self.started.elapsed();
+            self.with_held(|held| held.slot.table.metrics.first_byte(self.worker.index, elapsed));
+        }
+    }
+
+    pub(super) fn fail(&self, kind: FailureKind) {
+        self.failure.set(Some(kind));
+    }
+
+    pub(super) fn replayed(&self) {
+        self.replays.set(self.replays.get() + 1);
+        self.with_held(|held| held.slot.table.metrics.replayed(self.worker.index));
+    }
+
+    pub(super) fn replay_refused(&self) {
+        self.with_held(|held| held.slot.table.metrics.replay_refused(self.worker.index));
+    }
+
+    /// The whole answer has been handed over.
+    pub(super) fn completed(&self) {
+        self.complete.set(true);
+    }
+
+    fn record(&self) {
+        if !self.complete.get() && self.failure.get().is_none() {
+            self.failure.set(Some(FailureKind::ClientGone));
+            if self.status.get() == 0 {
+                self.status.set(FailureKind::ClientGone.status());
+            }
+        }
+        let duration = self.started.elapsed();
+        let (index, failure, status) = (self.worker.index, self.failure.get(), self.status.get());
+        let counted = self.with_held(|held| {
+            let metrics = &held.slot.table.metrics;
+            metrics.finished(index, status, duration);
+            if let Some(kind) = failure {
+                metrics.failed(index, kind);
+            }
+        });
+        if let (None, Some(kind)) = (counted, failure) {
+            self.worker.registry.unrouted(kind);
+        }
+        if let (Some(sink), Some((method, path))) = (&self.worker.access, &self.line) {
+            let held = self.held.borrow();
+            let held = held.as_ref();
+            sink.record(&AccessRecord {
+                client: self.peer(),
+                method: method.as_str(),
+                path,
+                status,
+                request_id: self.request_id.to_str().unwrap_or_default(),
+                service: held.map_or("", |held| held.service.service.settings.name.as_str()),
+                slot: held.map_or("", |held| held.slot.table.slot.as_str()),
+                version: held.map_or("", |held| held.slot.table.metrics.labels.version.as_str()),
+                duration,
+                replays: self.replays.get(),
+                failure,
+            });
+        }
+    }
+}
+
+impl Drop for Exchange {
+    fn drop(&mut self) {
+        self.record();
+        self.client.conn.leave();
+    }
+}

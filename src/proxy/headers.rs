@@ -1,0 +1,200 @@
+//! Header fields on their way through: hop-by-hop fields end here, forwarding fields are set, the rest is untouched.
+
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Version,
+    header::{self, Entry},
+};
+
+use super::exchange::Exchange;
+
+const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
+const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
+const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const X_VERDIGRIS_SLOT: HeaderName = HeaderName::from_static("x-verdigris-slot");
+const X_VERDIGRIS_VERSION: HeaderName = HeaderName::from_static("x-verdigris-version");
+const X_VERDIGRIS_ERROR: HeaderName = HeaderName::from_static("x-verdigris-error");
+
+/// The protocol that a request asks to change to, if it may be passed on: HTTP/1.1 only, and never `h2c`, which would
+/// open a way around every later rule (RFC 9113 section 3.1).
+pub(super) fn upgrade_wanted(version: Version, fields: &HeaderMap) -> Option<HeaderValue> {
+    if version != Version::HTTP_11 || !names_token(fields, &header::CONNECTION, "upgrade") {
+        return None;
+    }
+    let wanted = fields.get(header::UPGRADE)?;
+    let is_h2c =
+        wanted.to_str().map_or(true, |text| text.to_ascii_lowercase().split(',').any(|one| one.trim() == "h2c"));
+    (!is_h2c).then(|| wanted.clone())
+}
+
+/// True if a comma-separated field has this token, whatever its case.
+fn names_token(fields: &HeaderMap, name: &HeaderName, token: &str) -> bool {
+    tokens(fields, name).any(|one| one.eq_ignore_ascii_case(token))
+}
+
+fn tokens<'a>(fields: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'a str> {
+    let values = fields.get_all(name).into_iter().filter_map(|value| value.to_str().ok());
+    values.flat_map(|value| value.split(',')).map(str::trim).filter(|token| !token.is_empty())
+}
+
+/// Takes the hop-by-hop fields out, with all that `Connection` names (RFC 9110 section 7.6.1). `TE: trailers` stays,
+/// because trailers pass.
+pub(super) fn end_hop(fields: &mut HeaderMap) {
+    if fields.contains_key(header::CONNECTION) {
+        let named: Vec<HeaderName> = tokens(fields, &header::CONNECTION)
+            .filter_map(|token| HeaderName::from_bytes(token.as_bytes()).ok())
+            .filter(|name| !is_framing(name))
+            .collect();
+        for name in named {
+            if name != header::TE {
+                fields.remove(name);
+            }
+        }
+        fields.remove(header::CONNECTION);
+    }
+    for name in [KEEP_ALIVE, PROXY_CONNECTION, header::TRANSFER_ENCODING, header::UPGRADE] {
+        fields.remove(name);
+    }
+    if fields.contains_key(header::TE) {
+        let trailers = names_token(fields, &header::TE, "trailers");
+        fields.remove(header::TE);
+        if trailers {
+            fields.insert(header::TE, HeaderValue::from_static("trailers"));
+        }
+    }
+}
+
+/// Fields without which a message would not be itself; naming them in `Connection` does not remove them.
+fn is_framing(name: &HeaderName) -> bool {
+    [header::HOST, header::CONTENT_LENGTH, header::CONTENT_TYPE].contains(name)
+}
+
+/// Sets what the upstream is to know of the client. Called after `end_hop`, so that a client cannot have it stripped.
+pub(super) fn set_forwarding(fields: &mut HeaderMap, exchange: &Exchange) {
+    let address = &exchange.client.address;
+    match fields.entry(X_FORWARDED_FOR) {
+        Entry::Vacant(vacant) => {
+            vacant.insert(address.clone());
+        }
+        Entry::Occupied(mut occupied) => {
+            let mut list: Vec<u8> = Vec::new();
+            for value in occupied.iter().chain([address]) {
+                if !list.is_empty() {
+                    list.extend_from_slice(b", ");
+                }
+                list.extend_from_slice(value.as_bytes());
+            }
+            let joined = HeaderValue::from_bytes(&list).unwrap_or_else(|_| address.clone());
+            occupied.insert(joined);
+        }
+    }
+    fields.insert(X_FORWARDED_PROTO, HeaderValue::from_static("http"));
+    if let Some(host) = fields.get(header::HOST).cloned() {
+        fields.insert(X_FORWARDED_HOST, host);
+    }
+    fields.insert(X_REQUEST_ID, exchange.request_id.clone());
+    fields.remove(X_VERDIGRIS_SLOT);
+}
+
+/// Joins cookie crumbs, which HTTP/1.1 has no other way to read (RFC 9113 section 8.2.3).
+pub(super) fn join_cookies(fields: &mut HeaderMap) {
+    let crumbs = fields.get_all(header::COOKIE);
+    if crumbs.iter().nth(1).is_none() {
+        return;
+    }
+    let joined = crumbs.iter().map(HeaderValue::as_bytes).collect::<Vec<_>>().join(&b"; "[..]);
+    if let Ok(value) = HeaderValue::from_bytes(&joined) {
+        fields.insert(header::COOKIE, value);
+    }
+}
+
+/// Marks an answer with the slot and version that it comes from, and the request's id.
+pub(super) fn mark(fields: &mut HeaderMap, exchange: &Exchange) {
+    exchange.with_held(|held| {
+        fields.insert(X_VERDIGRIS_SLOT, HeaderValue::from_static(held.slot.table.slot.as_str()));
+        match &held.slot.table.version {
+            Some(version) => {
+                fields.insert(X_VERDIGRIS_VERSION, version.clone());
+            }
+            None => {
+                fields.remove(X_VERDIGRIS_VERSION);
+            }
+        }
+    });
+    fields.insert(X_REQUEST_ID, exchange.request_id.clone());
+}
+
+/// An upstream's answer must not pass for one of the proxy's own.
+pub(super) fn disown(fields: &mut HeaderMap) {
+    fields.remove(X_VERDIGRIS_ERROR);
+}
+
+/// How long the server says it keeps an idle connection: `Keep-Alive: timeout=5`.
+pub(super) fn keep_alive_timeout(fields: &HeaderMap) -> Option<std::time::Duration> {
+    tokens(fields, &KEEP_ALIVE).find_map(|token| {
+        let (name, value) = token.split_once('=')?;
+        let seconds = value.trim().parse().ok()?;
+        name.trim().eq_ignore_ascii_case("timeout").then(|| std::time::Duration::from_secs(seconds))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fields(list: &[(&'static str, &str)]) -> HeaderMap {
+        let mut map = HeaderMap::new();
+        for (name, value) in list {
+            map.append(*name, value.parse().unwrap());
+        }
+        map
+    }
+
+    #[test]
+    fn hop_by_hop_fields_end_here() {
+        let mut map = fields(&[
+            ("connection", "close, X-Mine"),
+            ("connection", "host, te"),
+            ("x-mine", "1"),
+            ("host", "h"),
+            ("keep-alive", "timeout=5"),
+            ("te", "gzip, trailers"),
+            ("transfer-encoding", "chunked"),
+            ("upgrade", "websocket"),
+            ("accept", "*/*"),
+        ]);
+        end_hop(&mut map);
+        let mut left: Vec<_> = map.iter().map(|(name, value)| (name.as_str(), value.to_str().unwrap())).collect();
+        left.sort_unstable();
+        assert_eq!(left, [("accept", "*/*"), ("host", "h"), ("te", "trailers")]);
+    }
+
+    #[test]
+    fn only_websocket_like_upgrades_pass() {
+        for (version, list, wanted) in [
+            (Version::HTTP_11, &[("connection", "keep-alive, Upgrade"), ("upgrade", "websocket")][..], true),
+            (Version::HTTP_10, &[("connection", "Upgrade"), ("upgrade", "websocket")], false),
+            (Version::HTTP_11, &[("connection", "Upgrade"), ("upgrade", "H2C")], false),
+            (Version::HTTP_11, &[("connection", "Upgrade"), ("upgrade", "websocket, h2c")], false),
+            (Version::HTTP_11, &[("upgrade", "websocket")], false),
+        ] {
+            assert_eq!(upgrade_wanted(version, &fields(list)).is_some(), wanted, "{list:?}");
+        }
+    }
+
+    #[test]
+    fn cookie_crumbs_are_joined() {
+        let mut map = fields(&[("cookie", "a=1"), ("cookie", "b=2")]);
+        join_cookies(&mut map);
+        assert_eq!(map.get_all("cookie").iter().collect::<Vec<_>>(), ["a=1; b=2"]);
+    }
+
+    #[test]
+    fn keep_alive_is_read() {
+        let seconds = |value| keep_alive_timeout(&fields(&[("keep-alive", value)])).map(|limit| limit.as_secs());
+        assert_eq!(seconds("max=3, Timeout=5"), Some(5));
+        assert_eq!(seconds("timeout=x"), None);
+    }
+}

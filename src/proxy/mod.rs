@@ -1,0 +1,26 @@
+//! THE DATA PLANE: a request from its head to the last byte of its answer.
+//!
+//! handler → route → assign → forward → body, one direction; `exchange` is what a request carries along and what writes
+//! its record at the end, whatever happened.
+//!
+//! Invariants: the table is read once per attempt to get a lease and never held across a wait; an answer is written
+//! only by its own request; what was sent upstream is sent again only where `replay` permits.
+//! Never: control, admin, store, fleet. Decisions come down through the table, facts go up through telemetry and leases.
+
+mod accept;
+mod answer;
+mod assign;
+mod body;
+mod exchange;
+mod forward;
+mod handler;
+mod headers;
+mod replay;
+mod request_id;
+mod route;
+mod tunnel;
+mod view;
+mod worker;
+
+pub use accept::Acceptor;
+pub use worker::{Command, WorkerHandle, WorkerOptions, spawn_worker};

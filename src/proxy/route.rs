@@ -1,0 +1,167 @@
+//! Checks that a request is one, and finds its service.
+
+use http::{HeaderValue, Method, Uri, Version, header, request::Parts, uri::Authority};
+
+use super::answer::Failure;
+use crate::{
+    table::{RequestView, Table},
+    telemetry::FailureKind,
+};
+
+/// Checks what the parser lets pass, and brings the request into one form: `Host` names the authority, the target is
+/// in origin form (RFC 9112 section 3.2).
+pub(super) fn normalise(request: &mut Parts) -> Result<(), Failure> {
+    if request.method == Method::CONNECT {
+        return Err(Failure::new(FailureKind::MethodRefused, "CONNECT has no meaning at a reverse proxy"));
+    }
+    check_framing(request)?;
+    let authority = request.uri.authority().cloned();
+    let host = match authority {
+        // HTTP/2's :authority and HTTP/1.1's absolute form both win over a Host field.
+        Some(authority) => Some(host_of(&authority)?),
+        None => only_host(request)?,
+    };
+    if let Some(host) = host {
+        request.headers.insert(header::HOST, host);
+    }
+    if request.uri.authority().is_some() {
+        request.uri = origin_form(&request.uri)?;
+    }
+    if !request.uri.path().starts_with('/') {
+        return Err(bad("the request target is not a path"));
+    }
+    Ok(())
+}
+
+fn bad(message: &str) -> Failure {
+    Failure::new(FailureKind::BadRequest, message)
+}
+
+/// Exactly one `chunked`, and never beside a Content-Length (RFC 9112 sections 6.1 and 6.3).
+fn check_framing(request: &Parts) -> Result<(), Failure> {
+    let mut codings = request.headers.get_all(header::TRANSFER_ENCODING).iter();
+    let Some(coding) = codings.next() else {
+        return Ok(());
+    };
+    if codings.next().is_some() || !coding.as_bytes().eq_ignore_ascii_case(b"chunked") {
+        return Err(Failure::new(FailureKind::UnknownCoding, "the only transfer coding taken is a single \"chunked\""));
+    }
+    if request.headers.contains_key(header::CONTENT_LENGTH) {
+        return Err(bad("Transfer-Encoding and Content-Length in one request"));
+    }
+    Ok(())
+}
+
+/// The `Host` field, which HTTP/1.1 must have exactly once (RFC 9112 section 3.2).
+fn only_host(request: &Parts) -> Result<Option<HeaderValue>, Failure> {
+    let mut hosts = request.headers.get_all(header::HOST).iter();
+    let first = hosts.next();
+    if hosts.next().is_some() {
+        return Err(bad("more than one Host field"));
+    }
+    match first {
+        Some(host) if is_host(host.as_bytes()) => Ok(None),
+        Some(_) => Err(bad("the Host field is not a host name with an optional port")),
+        None if request.version == Version::HTTP_11 => Err(bad("no Host field")),
+        None if request.version >= Version::HTTP_2 => Err(bad("neither :authority nor Host")),
+        None => Ok(None),
+    }
+}
+
+fn host_of(authority: &Authority) -> Result<HeaderValue, Failure> {
+    if !is_host(authority.as_str().as_bytes()) {
+        return Err(bad("the authority is not a host name with an optional port"));
+    }
+    HeaderValue::from_str(authority.as_str()).map_err(|_| bad("the authority is not a field value"))
+}
+
+/// A host name or address and an optional port, by its characters (RFC 3986 section 3.2.2, without user information).
+fn is_host(text: &[u8]) -> bool {
+    let (host, port) = match text.iter().rposition(|byte| *byte == b':') {
+        Some(colon) if !text[colon..].contains(&b']') => (&text[..colon], &text[colon + 1..]),
+        Some(_) | None => (text, &b""[..]),
+    };
+    let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=%".contains(byte);
+    let named = match host {
+        [b'[', inside @ .., b']'] => inside.iter().all(|byte| plain(byte) || *byte == b':') && !inside.is_empty(),
+        name => !name.is_empty() && name.iter().all(plain),
+    };
+    named && port.len() <= 5 && port.iter().all(u8::is_ascii_digit)
+}
+
+fn origin_form(uri: &Uri) -> Result<Uri, Failure> {
+    let target = uri.path_and_query().map_or("/", |target| target.as_str());
+    let target = if target.is_empty() { "/" } else { target };
+    let target = if target.starts_with('?') { format!("/{target}") } else { target.to_owned() };
+    target.parse().map_err(|_| bad("the request target is not a path"))
+}
+
+/// The index of the service that takes the request.
+pub(super) fn find(table: &Table, request: &Parts) -> Option<usize> {
+    let host = request.headers.get(header::HOST).map_or(&b""[..], HeaderValue::as_bytes);
+    let host = std::str::from_utf8(host).unwrap_or_default();
+    table.routes.find(RequestView { host: without_port(host), path: request.uri.path(), headers: &request.headers })
+}
+
+fn without_port(host: &str) -> &str {
+    match host.rfind(':') {
+        Some(colon) if !host[colon..].contains(']') => &host[..colon],
+        Some(_) | None => host,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request(version: Version, uri: &str, fields: &[(&'static str, &str)]) -> Parts {
+        let mut builder = http::Request::builder().version(version).uri(uri);
+        for (name, value) in fields {
+            builder = builder.header(*name, *value);
+        }
+        builder.body(()).unwrap().into_parts().0
+    }
+
+    #[test]
+    fn requests_are_checked() {
+        let chunked = ("transfer-encoding", "chunked");
+        for (uri, fields, kind) in [
+            ("/a", &[("host", "h")][..], None),
+            ("/a", &[("host", "h:80")], None),
+            ("/a", &[("host", "[::1]:80")], None),
+            ("/a", &[], Some(FailureKind::BadRequest)),
+            ("/a", &[("host", "a"), ("host", "a")], Some(FailureKind::BadRequest)),
+            ("/a", &[("host", "u@h")], Some(FailureKind::BadRequest)),
+            ("/a", &[("host", "h/p")], Some(FailureKind::BadRequest)),
+            ("/a", &[("host", "")], Some(FailureKind::BadRequest)),
+            ("/a", &[("host", "h:port")], Some(FailureKind::BadRequest)),
+            ("*", &[("host", "h")], Some(FailureKind::BadRequest)),
+            ("/a", &[("host", "h"), chunked], None),
+            ("/a", &[("host", "h"), ("transfer-encoding", "Chunked")], None),
+            ("/a", &[("host", "h"), ("transfer-encoding", "gzip, chunked")], Some(FailureKind::UnknownCoding)),
+            ("/a", &[("host", "h"), chunked, chunked], Some(FailureKind::UnknownCoding)),
+            ("/a", &[("host", "h"), chunked, ("content-length", "1")], Some(FailureKind::BadRequest)),
+        ] {
+            let mut parts = request(Version::HTTP_11, uri, fields);
+            assert_eq!(normalise(&mut parts).err().map(|failure| failure.kind), kind, "{uri} {fields:?}");
+        }
+    }
+
+    #[test]
+    fn absolute_form_wins_over_host() {
+        let mut parts = request(Version::HTTP_11, "http://real:81/a?b", &[("host", "other")]);
+        normalise(&mut parts).unwrap();
+        assert_eq!(parts.uri, "/a?b");
+        assert_eq!(parts.headers["host"], "real:81");
+        let mut bare = request(Version::HTTP_11, "http://real?q", &[]);
+        normalise(&mut bare).unwrap();
+        assert_eq!(bare.uri, "/?q");
+    }
+
+    #[test]
+    fn ports_are_cut_off_for_routing() {
+        for (host, bare) in [("h", "h"), ("h:80", "h"), ("[::1]", "[::1]"), ("[::1]:80", "[::1]")] {
+            assert_eq!(without_port(host), bare);
+        }
+    }
+}

@@ -1,0 +1,255 @@
+//! A worker: one thread, one runtime, its own connections, pools, leases and counters.
+
+use std::{
+    cell::Cell,
+    fmt, io,
+    net::TcpStream,
+    rc::Rc,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use http::HeaderValue;
+use tokio::{sync::mpsc, time::MissedTickBehavior};
+
+use super::{exchange::Client, forward::COMPLAINT_INTERVAL, handler, request_id::RequestIds, view::Views};
+use crate::{
+    config::settings::Limits,
+    net::{ConnRules, Patrol, serve},
+    table::Reader,
+    telemetry::{AccessSink, Registry},
+    upstream::{Balancer, LocalEndpoint, Order, ReplayBudget, lease::Ledger},
+};
+
+/// How often time limits are looked at. They are met up to this much late.
+const TICK: Duration = Duration::from_millis(100);
+/// Commands that may wait for a worker.
+const INBOX: usize = 1024;
+
+/// What a worker is told by whoever runs it. What control asks of it is an [`Order`].
+#[derive(Debug)]
+pub enum Command {
+    /// Serve this client.
+    Serve(TcpStream),
+    /// Shutdown began.
+    Announce,
+    /// Close client connections as soon as nothing is open on them, then end.
+    Finish,
+}
+
+/// What a worker is made of.
+#[derive(Debug)]
+pub struct WorkerOptions {
+    pub index: usize,
+    pub workers: usize,
+    pub limits: Limits,
+    pub registry: Registry,
+    pub access: Option<AccessSink>,
+}
+
+/// The other threads' end of a worker. Cloning shares it.
+#[derive(Clone)]
+pub struct WorkerHandle {
+    inbox: mpsc::Sender<Command>,
+    /// Control's end.
+    pub orders: mpsc::Sender<Order>,
+    connections: Arc<AtomicUsize>,
+}
+
+/// The state of a worker; lives on its thread.
+pub(super) struct Worker {
+    pub(super) index: usize,
+    pub(super) views: Views,
+    pub(super) ledger: Rc<Ledger>,
+    pub(super) balancer: Balancer,
+    pub(super) replay_budget: Rc<ReplayBudget>,
+    pub(super) request_ids: RequestIds,
+    pub(super) registry: Registry,
+    pub(super) access: Option<AccessSink>,
+    patrol: Rc<Patrol>,
+    connections: Arc<AtomicUsize>,
+    complained: Cell<Option<Instant>>,
+}
+
+impl WorkerHandle {
+    /// Open client connections.
+    pub fn connections(&self) -> usize {
+        self.connections.load(Relaxed)
+    }
+
+    /// Tells the worker something; waits for room in its inbox. False if the worker has ended.
+    pub async fn tell(&self, command: Command) -> bool {
+        self.inbox.send(command).await.is_ok()
+    }
+
+    /// Hands a client over; counts it at once, so that the next one is placed with it in mind.
+    pub(super) async fn give(&self, stream: TcpStream) -> bool {
+        self.connections.fetch_add(1, Relaxed);
+        self.tell(Command::Serve(stream)).await
+    }
+}
+
+/// Starts a worker's thread. It ends after [`Command::Finish`], when its last connection and lease have ended.
+///
+/// # Errors
+/// No thread or runtime is to be had.
+pub fn spawn_worker(
+    options: WorkerOptions,
+    reader: impl FnOnce() -> Reader + Send + 'static,
+) -> io::Result<(WorkerHandle, thread::JoinHandle<()>)> {
+    let (inbox, commands) = mpsc::channel(INBOX);
+    let (orders, ordered) = mpsc::channel(INBOX);
+    let connections = Arc::new(AtomicUsize::new(0));
+    let handle = WorkerHandle { inbox, orders, connections: connections.clone() };
+    let runtime = tokio::runtime::Builder::new_current_thread();
+    let thread = thread::Builder::new().name(format!("worker-{}", options.index)).spawn(move || {
+        let mut runtime = runtime;
+        match runtime.enable_all().build_local(tokio::runtime::LocalOptions::default()) {
+            Ok(runtime) => runtime.block_on(run(options, reader(), commands, ordered, connections)),
+            Err(error) => tracing::error!(%error, "A worker could not start its runtime."),
+        }
+    })?;
+    Ok((handle, thread))
+}
+
+async fn run(
+    options: WorkerOptions,
+    reader: Reader,
+    mut commands: mpsc::Receiver<Command>,
+    mut orders: mpsc::Receiver<Order>,
+    connections: Arc<AtomicUsize>,
+) {
+    let mut limits = options.limits.clone();
+    let mut rules = Rc::new(ConnRules::new(&limits));
+    let worker = Worker::new(options, reader, connections);
+    let mut tick = tokio::time::interval(TICK);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut finishing = false;
+    loop {
+        tokio::select! {
+            command = commands.recv() => match command {
+                Some(Command::Serve(stream)) => worker.serve(stream, &rules),
+                Some(Command::Announce) => worker.patrol.announce(),
+                Some(Command::Finish) => {
+                    finishing = true;
+                    worker.patrol.finish();
+                }
+                None => return,
+            },
+            Some(order) = orders.recv() => match order {
+                Order::Limits(new) => {
+                    limits = *new;
+                    rules = Rc::new(ConnRules::new(&limits));
+                }
+                order => worker.obey(order),
+            },
+            _ = tick.tick() => worker.tick(&limits),
+        }
+        if finishing && worker.is_empty() && commands.is_empty() {
+            return;
+        }
+    }
+}
+
+impl Worker {
+    fn new(options: WorkerOptions, reader: Reader, connections: Arc<AtomicUsize>) -> Rc<Self> {
+        let request_ids = RequestIds::new();
+        Rc::new(Self {
+            index: options.index,
+            views: Views::new(reader),
+            ledger: Ledger::new(options.index),
+            balancer: Balancer::new(0x9e37_79b9_7f4a_7c15 ^ (options.index as u64 + 1)),
+            replay_budget: ReplayBudget::new(options.limits.replay_buffer_total / options.workers.max(1)),
+            request_ids,
+            registry: options.registry,
+            access: options.access,
+            patrol: Patrol::new(Instant::now()),
+            connections,
+            complained: Cell::new(None),
+        })
+    }
+
+    fn obey(&self, order: Order) {
+        match order {
+            Order::CloseIdle(endpoints) => self.views.close_idle(&endpoints),
+            // Who asked may have given up waiting; the answer is then for nobody.
+            Order::Oldest { tenures, reply } => drop(reply.send(self.ledger.oldest(&tenures, Instant::now()))),
+            Order::Cut { tenures, reply } => drop(reply.send(self.ledger.cut(tenures.as_deref()))),
+            Order::Limits(_) => {}
+        }
+    }
+
+    fn serve(self: &Rc<Self>, stream: TcpStream, rules: &Rc<ConnRules>) {
+        let (worker, rules) = (self.clone(), rules.clone());
+        tokio::task::spawn_local(async move {
+            let _open = OpenConnection(worker.connections.clone());
+            let stream = match tokio::net::TcpStream::from_std(stream).and_then(|stream| {
+                stream.set_nodelay(true)?;
+                Ok(stream)
+            }) {
+                Ok(stream) => stream,
+                Err(error) => {
+                    tracing::debug!(%error, "A client connection could not be taken over.");
+                    return;
+                }
+            };
+            let patrol = worker.patrol.clone();
+            serve(stream, rules, patrol, |conn| {
+                let address = HeaderValue::from_str(&conn.peer.to_canonical().to_string());
+                let address = address.unwrap_or_else(|_| HeaderValue::from_static("unknown"));
+                let client = Rc::new(Client { conn, address });
+                hyper::service::service_fn(move |request| handler::handle(worker.clone(), client.clone(), request))
+            })
+            .await;
+        });
+    }
+
+    fn tick(&self, limits: &Limits) {
+        let now = Instant::now();
+        self.patrol.tick(now, limits.header_timeout, limits.idle_timeout);
+        self.ledger.tick(now);
+        self.views.sweep(now);
+        if let Some(access) = &self.access {
+            access.flush();
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.patrol.is_empty() && self.ledger.is_empty()
+    }
+
+    /// Says in the log what an endpoint did, but not more than once a second: under an outage every request fails.
+    pub(super) fn complain(&self, local: &LocalEndpoint, error: &dyn std::error::Error) {
+        let now = Instant::now();
+        if self.complained.get().is_some_and(|last| now.saturating_duration_since(last) < COMPLAINT_INTERVAL) {
+            return;
+        }
+        self.complained.set(Some(now));
+        tracing::warn!(endpoint = %local.endpoint.settings, error = %error, "A request failed at an endpoint.");
+    }
+}
+
+/// Counts a client connection until it is dropped.
+struct OpenConnection(Arc<AtomicUsize>);
+
+impl Drop for OpenConnection {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Relaxed);
+    }
+}
+
+impl fmt::Debug for WorkerHandle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WorkerHandle").field("connections", &self.connections()).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Worker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Worker").field("index", &self.index).finish_non_exhaustive()
+    }
+}

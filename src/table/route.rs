@@ -1,0 +1,218 @@
+//! Which service takes a request.
+//!
+//! The most specific rule wins: a host given beats a wildcard host beats none, then the longer path prefix, then more
+//! headers. Looking a request up costs one hash per host candidate and distinct prefix length, whatever the number of
+//! services.
+
+use std::collections::HashMap;
+
+use http::HeaderMap;
+
+use crate::config::settings::MatchRule;
+
+/// What routing looks at.
+#[derive(Clone, Copy, Debug)]
+pub struct RequestView<'a> {
+    /// Without port; any case.
+    pub host: &'a str,
+    /// Without query.
+    pub path: &'a str,
+    pub headers: &'a HeaderMap,
+}
+
+/// An index over the rules of a table.
+#[derive(Debug, Default)]
+pub struct Routes {
+    hosts: HashMap<String, Paths>,
+    /// Suffixes such as `.example.org` of `*.example.org`, longest first.
+    wildcards: Vec<(String, Paths)>,
+    any_host: Paths,
+}
+
+/// The rules of one host, by path prefix.
+#[derive(Debug, Default)]
+struct Paths {
+    by_prefix: HashMap<String, Vec<Candidate>>,
+    /// The distinct lengths of the prefixes, longest first.
+    lengths: Vec<usize>,
+}
+
+/// A rule whose host and prefix hold; those with more headers stand first.
+#[derive(Debug)]
+struct Candidate {
+    headers: Vec<(String, String)>,
+    service: usize,
+}
+
+impl Routes {
+    /// An index; the rules' positions are the services' indices.
+    pub fn new<'a>(rules: impl Iterator<Item = &'a MatchRule>) -> Self {
+        let mut routes = Routes::default();
+        let mut wildcards: HashMap<String, Paths> = HashMap::new();
+        for (service, rule) in rules.enumerate() {
+            let paths = match rule.host.as_deref() {
+                None => &mut routes.any_host,
+                Some(host) => match host.strip_prefix('*') {
+                    Some(suffix) => wildcards.entry(suffix.to_owned()).or_default(),
+                    None => routes.hosts.entry(host.to_owned()).or_default(),
+                },
+            };
+            paths.add(rule, service);
+        }
+        routes.wildcards = wildcards.into_iter().collect();
+        routes.wildcards.sort_by_key(|(suffix, _)| std::cmp::Reverse(suffix.len()));
+        for paths in routes.hosts.values_mut().chain(routes.wildcards.iter_mut().map(|(_, paths)| paths)) {
+            paths.finish();
+        }
+        routes.any_host.finish();
+        routes
+    }
+
+    /// The index of the service that takes the request.
+    pub fn find(&self, request: RequestView<'_>) -> Option<usize> {
+        if !self.hosts.is_empty() || !self.wildcards.is_empty() {
+            let host = request.host.to_ascii_lowercase();
+            let host = host.strip_suffix('.').unwrap_or(&host);
+            if let Some(service) = self.hosts.get(host).and_then(|paths| paths.find(request)) {
+                return Some(service);
+            }
+            let wild = self.wildcards.iter().filter(|(suffix, _)| host.len() > suffix.len() && host.ends_with(suffix));
+            for (_, paths) in wild {
+                if let Some(service) = paths.find(request) {
+                    return Some(service);
+                }
+            }
+        }
+        self.any_host.find(request)
+    }
+}
+
+impl Paths {
+    fn add(&mut self, rule: &MatchRule, service: usize) {
+        // `/` and a missing prefix both take every path.
+        let prefix = rule.path_prefix.as_deref().unwrap_or_default().trim_end_matches('/');
+        let candidate = Candidate { headers: rule.headers.clone(), service };
+        self.by_prefix.entry(prefix.to_owned()).or_default().push(candidate);
+    }
+
+    fn finish(&mut self) {
+        self.lengths = self.by_prefix.keys().map(String::len).collect();
+        self.lengths.sort_unstable_by(|a, b| b.cmp(a));
+        self.lengths.dedup();
+        for candidates in self.by_prefix.values_mut() {
+            candidates.sort_by_key(|candidate| std::cmp::Reverse(candidate.headers.len()));
+        }
+    }
+
+    fn find(&self, request: RequestView<'_>) -> Option<usize> {
+        self.lengths.iter().find_map(|length| {
+            let prefix = request.path.get(..*length).filter(|_| ends_segment(request.path, *length))?;
+            let candidates = self.by_prefix.get(prefix)?;
+            candidates.iter().find(|candidate| candidate.fits(request.headers)).map(|candidate| candidate.service)
+        })
+    }
+}
+
+/// True if a prefix of this length ends where a segment ends. A colon ends one too: `/v1/models/iris:predict`.
+fn ends_segment(path: &str, length: usize) -> bool {
+    length == 0 || matches!(path.as_bytes().get(length), None | Some(b'/' | b':'))
+}
+
+impl Candidate {
+    fn fits(&self, headers: &HeaderMap) -> bool {
+        self.headers
+            .iter()
+            .all(|(name, value)| headers.get_all(name).iter().any(|given| given.as_bytes() == value.as_bytes()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rule(host: Option<&str>, prefix: Option<&str>, headers: &[(&str, &str)]) -> MatchRule {
+        MatchRule {
+            host: host.map(str::to_owned),
+            path_prefix: prefix.map(str::to_owned),
+            headers: headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
+        }
+    }
+
+    fn find(rules: &[MatchRule], host: &str, path: &str, headers: &[(&'static str, &str)]) -> Option<usize> {
+        let headers: HeaderMap =
+            headers.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect();
+        Routes::new(rules.iter()).find(RequestView { host, path, headers: &headers })
+    }
+
+    #[test]
+    fn the_longest_prefix_wins_on_whole_segments() {
+        let rules = [
+            rule(None, Some("/v2"), &[]),
+            rule(None, Some("/v2/models/iris"), &[]),
+            rule(None, Some("/v2/models/iris/versions/2/"), &[]),
+        ];
+        for (path, service) in [
+            ("/v2", Some(0)),
+            ("/v2/models/iris", Some(1)),
+            ("/v2/models/iris/infer", Some(1)),
+            ("/v2/models/iris:predict", Some(1)),
+            ("/v2/models/iris2/infer", Some(0)),
+            ("/v2/models/iris/versions/2/infer", Some(2)),
+            ("/v2/models/iris/versions/2", Some(2)),
+            ("/v2/models/iris/versions/20", Some(1)),
+            ("/v1", None),
+            ("/v2ä", None),
+            ("*", None),
+        ] {
+            assert_eq!(find(&rules, "h", path, &[]), service, "{path}");
+        }
+    }
+
+    #[test]
+    fn hosts_beat_wildcards_beat_none() {
+        let rules = [
+            rule(None, Some("/long/prefix"), &[]),
+            rule(Some("*.example.org"), None, &[]),
+            rule(Some("a.example.org"), Some("/a"), &[]),
+            rule(Some("*.b.example.org"), None, &[]),
+        ];
+        for (host, path, service) in [
+            ("A.Example.org", "/a", Some(2)),
+            ("a.example.org.", "/a/x", Some(2)),
+            ("a.example.org", "/other", Some(1)),
+            ("x.b.example.org", "/", Some(3)),
+            ("example.org", "/", None),
+            ("other", "/long/prefix", Some(0)),
+        ] {
+            assert_eq!(find(&rules, host, path, &[]), service, "{host}{path}");
+        }
+    }
+
+    #[test]
+    fn headers_break_ties_and_fall_through() {
+        let rules = [
+            rule(None, Some("/m"), &[]),
+            rule(None, Some("/m"), &[("x-tier", "gold")]),
+            rule(None, Some("/m"), &[("x-tier", "gold"), ("x-team", "a")]),
+            rule(None, Some("/m/deep"), &[("x-team", "b")]),
+        ];
+        for (path, headers, service) in [
+            ("/m", &[][..], Some(0)),
+            ("/m", &[("x-tier", "gold")], Some(1)),
+            ("/m", &[("x-tier", "gold"), ("x-team", "a")], Some(2)),
+            ("/m", &[("x-tier", "silver")], Some(0)),
+            ("/m/deep", &[("x-team", "b")], Some(3)),
+            ("/m/deep", &[], Some(0)),
+        ] {
+            assert_eq!(find(&rules, "h", path, headers), service, "{path} {headers:?}");
+        }
+    }
+
+    #[test]
+    fn a_rule_without_parts_takes_everything() {
+        let rules = [rule(None, None, &[])];
+        for path in ["/", "/x", "*", ""] {
+            assert_eq!(find(&rules, "", path, &[]), Some(0));
+        }
+    }
+}

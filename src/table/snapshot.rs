@@ -1,0 +1,60 @@
+//! What a published table holds.
+
+use std::sync::Arc;
+
+use http::HeaderValue;
+
+use super::Routes;
+use crate::{
+    config::settings::{MatchRule, ServiceSettings},
+    ids::{Generation, PerSlot, Slot},
+    telemetry::SlotMetrics,
+    upstream::{Endpoint, lease::Tenure},
+};
+
+/// A snapshot: routes → services → slots → endpoints and policies.
+#[derive(Debug, Default)]
+pub struct Table {
+    pub routes: Arc<Routes>,
+    /// `Routes` gives an index into this.
+    pub services: Vec<Arc<Service>>,
+}
+
+/// One service at one generation. Requests that hold it see slots, endpoints and policies that belong together.
+#[derive(Debug)]
+pub struct Service {
+    pub settings: Arc<ServiceSettings>,
+    pub generation: Generation,
+    pub active: Slot,
+    pub slots: PerSlot<Arc<SlotTable>>,
+}
+
+/// One slot's endpoints during one tenure.
+#[derive(Debug)]
+pub struct SlotTable {
+    pub slot: Slot,
+    /// Ready to be put into `x-verdigris-version`.
+    pub version: Option<HeaderValue>,
+    pub endpoints: Vec<Arc<Endpoint>>,
+    /// Retired for a slot that stands by.
+    pub tenure: Arc<Tenure>,
+    pub metrics: Arc<SlotMetrics>,
+}
+
+impl Table {
+    /// A table of these services. Which rules are legal is `config`'s matter. The routes of `before` are taken over if
+    /// they still hold, so that a switch among thousands of services builds no index.
+    pub fn new(services: Vec<Arc<Service>>, before: &Table) -> Self {
+        fn rules(services: &[Arc<Service>]) -> impl Iterator<Item = &MatchRule> {
+            services.iter().map(|service| &service.settings.rule)
+        }
+        let same_rules = rules(&services).eq(rules(&before.services));
+        let routes = if same_rules { before.routes.clone() } else { Arc::new(Routes::new(rules(&services))) };
+        Self { routes, services }
+    }
+
+    /// The tenures that serve.
+    pub fn serving(&self) -> impl Iterator<Item = &Arc<Tenure>> {
+        self.services.iter().map(|service| &service.slots[service.active].tenure)
+    }
+}

@@ -1,0 +1,106 @@
+//! The name of every way a request can fail: one word for the `x-verdigris-error` header, the metric label, the access
+//! log and the JSON body alike.
+
+use std::fmt;
+
+/// Who is to blame for a failure. Only [`Blame::Upstream`] may ever count against a slot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Blame {
+    Client,
+    Upstream,
+    Proxy,
+}
+
+macro_rules! failure_kinds {
+    ($($(#[$doc:meta])* $variant:ident = ($name:literal, $status:literal, $grpc:literal, $blame:ident),)*) => {
+        /// A way to fail.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum FailureKind { $($(#[$doc])* $variant,)* }
+
+        impl FailureKind {
+            /// Every kind, in the order of their counters.
+            pub const ALL: &'static [FailureKind] = &[$(FailureKind::$variant,)*];
+
+            /// The word for it.
+            pub fn as_str(self) -> &'static str {
+                match self { $(FailureKind::$variant => $name,)* }
+            }
+
+            /// The HTTP status of the answer the proxy makes.
+            pub fn status(self) -> u16 {
+                match self { $(FailureKind::$variant => $status,)* }
+            }
+
+            /// The gRPC status code of the answer the proxy makes to a gRPC call.
+            pub fn grpc_status(self) -> u8 {
+                match self { $(FailureKind::$variant => $grpc,)* }
+            }
+
+            /// Whose failure it is.
+            pub fn blame(self) -> Blame {
+                match self { $(FailureKind::$variant => Blame::$blame,)* }
+            }
+        }
+    };
+}
+
+failure_kinds! {
+    /// No service's rule takes the request.
+    NoService = ("no_service", 404, 12, Client),
+    /// The request is malformed or ambiguous in a way the parser lets pass.
+    BadRequest = ("bad_request", 400, 3, Client),
+    /// The method has no meaning at a reverse proxy (`CONNECT`).
+    MethodRefused = ("method_refused", 405, 12, Client),
+    /// A transfer coding other than `chunked`.
+    UnknownCoding = ("unknown_transfer_coding", 501, 12, Client),
+    /// The client's body broke off or was malformed.
+    ClientBody = ("client_body", 400, 3, Client),
+    /// The client went away before the answer was complete.
+    ClientGone = ("client_gone", 499, 1, Client),
+    /// The active slot has no endpoint.
+    SlotEmpty = ("slot_empty", 503, 14, Proxy),
+    /// A gRPC call, and no endpoint of the slot speaks HTTP/2.
+    NoGrpcAddress = ("no_grpc_address", 502, 12, Proxy),
+    /// An HTTP request, and the endpoint has only a gRPC address.
+    NoHttpAddress = ("no_http_address", 502, 12, Proxy),
+    /// The endpoint's name could not be resolved.
+    UpstreamName = ("upstream_name", 502, 14, Upstream),
+    /// The endpoint refused the connection, or it failed otherwise.
+    UpstreamConnect = ("upstream_connect", 502, 14, Upstream),
+    /// The connection was not there within `timeouts.connect`.
+    UpstreamConnectTimeout = ("upstream_connect_timeout", 504, 14, Upstream),
+    /// The connection was closed or reset before an answer.
+    UpstreamClosed = ("upstream_closed", 502, 14, Upstream),
+    /// What came back is not HTTP, or not an answer to this request.
+    UpstreamMalformed = ("upstream_malformed", 502, 13, Upstream),
+    /// No first byte of an answer within `timeouts.first_byte`.
+    UpstreamTimeout = ("upstream_timeout", 504, 4, Upstream),
+    /// The answer broke off.
+    UpstreamCut = ("upstream_cut", 502, 14, Upstream),
+    /// A drain or shutdown deadline cut the request.
+    DrainCut = ("drain_cut", 503, 14, Proxy),
+    /// A defect of the proxy: the handler panicked.
+    Internal = ("internal", 500, 13, Proxy),
+}
+
+impl fmt::Display for FailureKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_unique_label_values() {
+        let mut names: Vec<_> = FailureKind::ALL.iter().map(|kind| kind.as_str()).collect();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), FailureKind::ALL.len());
+        for (index, kind) in FailureKind::ALL.iter().enumerate() {
+            assert_eq!(*kind as usize, index, "the counters are indexed by discriminant");
+        }
+    }
+}

@@ -1,0 +1,30 @@
+//! Every metric's name and help text. `README.md` lists the same; a test holds the two together.
+
+macro_rules! metrics {
+    ($($(#[$doc:meta])* $name:ident = ($text:literal, $help:literal);)*) => {
+        $($(#[$doc])* pub const $name: (&str, &str) = ($text, $help);)*
+        /// Every metric: name and help.
+        pub const ALL: &[(&str, &str)] = &[$($name,)*];
+    };
+}
+
+metrics! {
+    REQUESTS = ("verdigris_requests_total", "Requests finished, by service, slot, version and status class (code).");
+    FAILURES = ("verdigris_request_failures_total", "Requests that failed, by service, slot, version and kind.");
+    DURATION = ("verdigris_request_duration_seconds", "From a request's head to the last byte of its answer.");
+    FIRST_BYTE = ("verdigris_first_byte_seconds", "From a request's head to the head of its answer.");
+    IN_FLIGHT = ("verdigris_in_flight", "Leases held, by service, slot, version and kind (unary, stream, tunnel).");
+    REPLAYS = ("verdigris_replays_total", "Requests sent again on a fresh connection, by service, slot and version.");
+    REPLAYS_REFUSED = ("verdigris_replays_refused_total", "Failures of a reused connection that could not be replayed, by service, slot and version.");
+    UNROUTED = ("verdigris_unrouted_failures_total", "Requests that failed before a service took them, by kind.");
+    ACTIVE = ("verdigris_active", "1 for the slot that serves, 0 for the other, by service and slot.");
+    GENERATION = ("verdigris_generation", "The service's generation.");
+    SWITCHES = ("verdigris_switches_total", "Switches, rollbacks and slot changes, by service, action and outcome.");
+    HEALTHY = ("verdigris_endpoint_healthy", "1 if the endpoint is healthy, 0 if not or not probed yet.");
+    RELOADS = ("verdigris_reloads_total", "Readings of the config file, by outcome (applied, unchanged, refused).");
+    RELOAD_OK = ("verdigris_config_ok", "0 while the config file on disk is refused and an older one serves on.");
+    CONNECTIONS = ("verdigris_client_connections", "Open client connections, by worker.");
+    LEASES_CUT = ("verdigris_leases_cut_total", "Leases cut by a drain deadline, by service and slot.");
+    ACCESS_DROPPED = ("verdigris_access_records_dropped_total", "Access records dropped because the log could not keep up.");
+    BUILD = ("verdigris_build_info", "Always 1; the version is a label.");
+}

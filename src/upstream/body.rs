@@ -1,0 +1,307 @@
+//! A request body on its way upstream, kept as far as a replay may need it.
+//!
+//! The bytes are handed on as they come and, up to a bound, also kept. When a reused connection dies before an answer
+//! began, a second attempt reads what was kept and then goes on with the client's stream. Once an answer begins, or the
+//! bound is passed, nothing more is kept.
+
+use std::{
+    cell::{Cell, RefCell},
+    fmt,
+    pin::Pin,
+    rc::Rc,
+    task::{Context, Poll, ready},
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use http::HeaderMap;
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+
+use super::lease::Lease;
+
+/// Why a request body ended early.
+#[derive(Debug, thiserror::Error)]
+pub enum BodyFailed {
+    #[error("the client's request body broke off or was malformed: {0}")]
+    Client(#[source] hyper::Error),
+    #[error("the attempt was given up for a replay")]
+    Superseded,
+}
+
+/// What the replay buffers of one worker may hold together, in bytes.
+#[derive(Debug)]
+pub struct ReplayBudget {
+    left: Cell<usize>,
+}
+
+impl ReplayBudget {
+    /// A budget of so many bytes.
+    pub fn new(bytes: usize) -> Rc<Self> {
+        Rc::new(Self { left: Cell::new(bytes) })
+    }
+
+    fn take(&self, bytes: usize) -> bool {
+        let enough = self.left.get() >= bytes;
+        if enough {
+            self.left.set(self.left.get() - bytes);
+        }
+        enough
+    }
+}
+
+/// A client's request body, shared by the attempts to send it.
+#[derive(Clone)]
+pub struct SharedBody(Rc<Inner>);
+
+struct Inner {
+    state: RefCell<State>,
+    budget: Rc<ReplayBudget>,
+    /// Bytes this body may keep.
+    kept_max: usize,
+}
+
+struct State {
+    incoming: Incoming,
+    kept: Vec<Bytes>,
+    kept_bytes: usize,
+    kept_trailers: Option<HeaderMap>,
+    keeping: bool,
+    /// The attempt that may read; earlier ones are given up.
+    attempt: u32,
+    ended: bool,
+    client_failed: bool,
+    /// Something has been read from the client.
+    touched: bool,
+    /// An answer has begun.
+    answered: bool,
+}
+
+/// One attempt's view of a request body.
+pub enum RequestBody {
+    Empty,
+    Shared(Attempt),
+}
+
+/// A reader of a [`SharedBody`]. It holds the lease, so that a slot is not drained while a body is still sent to it.
+pub struct Attempt {
+    body: SharedBody,
+    attempt: u32,
+    position: usize,
+    trailers_sent: bool,
+    lease: Lease,
+    /// How long the answer may take to begin, counted from the end of this body.
+    first_byte: Option<Duration>,
+}
+
+impl SharedBody {
+    /// Wraps a client's body, which may keep `kept_max` bytes if the budget allows; 0 keeps nothing.
+    pub fn new(incoming: Incoming, kept_max: usize, budget: &Rc<ReplayBudget>) -> Self {
+        let state = State {
+            incoming,
+            kept: Vec::new(),
+            kept_bytes: 0,
+            kept_trailers: None,
+            keeping: kept_max > 0,
+            attempt: 0,
+            ended: false,
+            client_failed: false,
+            touched: false,
+            answered: false,
+        };
+        Self(Rc::new(Inner { state: RefCell::new(state), budget: budget.clone(), kept_max }))
+    }
+
+    /// A new attempt, reading from the start. Earlier attempts fail from here on. When the body's end has been read,
+    /// the lease gets `first_byte` as its deadline.
+    pub fn attempt(&self, lease: Lease, first_byte: Option<Duration>) -> RequestBody {
+        let mut state = self.0.state.borrow_mut();
+        state.attempt += 1;
+        RequestBody::Shared(Attempt {
+            body: self.clone(),
+            attempt: state.attempt,
+            position: 0,
+            trailers_sent: false,
+            lease,
+            first_byte,
+        })
+    }
+
+    /// True while everything read from the client so far is still at hand.
+    pub fn is_whole(&self) -> bool {
+        let state = self.0.state.borrow();
+        !state.client_failed && (state.keeping || !state.touched)
+    }
+
+    /// True if it was the client's stream that failed.
+    pub fn client_failed(&self) -> bool {
+        self.0.state.borrow().client_failed
+    }
+
+    /// True once the client's last byte has been read.
+    pub fn has_ended(&self) -> bool {
+        self.0.state.borrow().ended
+    }
+
+    /// An answer has begun: nothing is kept any longer.
+    pub fn stop_keeping(&self) {
+        let mut state = self.0.state.borrow_mut();
+        state.keeping = false;
+        state.answered = true;
+    }
+}
+
+impl Inner {
+    fn keep(&self, state: &mut State, data: &Bytes) {
+        if !state.keeping {
+            return;
+        }
+        let fits = state.kept_bytes + data.len() <= self.kept_max;
+        if fits && self.budget.take(data.len()) {
+            state.kept_bytes += data.len();
+            state.kept.push(data.clone());
+        } else {
+            state.keeping = false;
+        }
+    }
+
+    fn forget(&self, state: &mut State) {
+        state.kept = Vec::new();
+        self.budget.left.set(self.budget.left.get() + std::mem::take(&mut state.kept_bytes));
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        let kept = self.state.get_mut().kept_bytes;
+        self.budget.left.set(self.budget.left.get() + kept);
+    }
+}
+
+impl Attempt {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyFailed>>> {
+        let inner = self.body.0.clone();
+        let state = &mut *inner.state.borrow_mut();
+        if state.attempt != self.attempt {
+            return Poll::Ready(Some(Err(BodyFailed::Superseded)));
+        }
+        if let Some(data) = state.kept.get(self.position) {
+            self.position += 1;
+            return Poll::Ready(Some(Ok(Frame::data(data.clone()))));
+        }
+        if !state.keeping && !state.kept.is_empty() {
+            inner.forget(state);
+            self.position = 0;
+        }
+        if state.ended {
+            let trailers = state.kept_trailers.clone().filter(|_| !std::mem::replace(&mut self.trailers_sent, true));
+            return Poll::Ready(trailers.map(|trailers| Ok(Frame::trailers(trailers))));
+        }
+        let frame = ready!(Pin::new(&mut state.incoming).poll_frame(cx));
+        Poll::Ready(self.take_down(&inner, state, frame))
+    }
+
+    /// Notes what came from the client.
+    fn take_down(
+        &mut self,
+        inner: &Inner,
+        state: &mut State,
+        frame: Option<hyper::Result<Frame<Bytes>>>,
+    ) -> Option<Result<Frame<Bytes>, BodyFailed>> {
+        state.touched = true;
+        match frame {
+            None => self.end(state),
+            Some(Err(error)) => {
+                state.client_failed = true;
+                return Some(Err(BodyFailed::Client(error)));
+            }
+            Some(Ok(frame)) => {
+                if let Some(data) = frame.data_ref() {
+                    inner.keep(state, data);
+                    self.position = state.kept.len();
+                    if state.incoming.is_end_stream() {
+                        self.end(state);
+                    }
+                } else if let Some(trailers) = frame.trailers_ref() {
+                    state.kept_trailers = Some(trailers.clone());
+                    self.trailers_sent = true;
+                    self.end(state);
+                }
+                return Some(Ok(frame));
+            }
+        }
+        None
+    }
+
+    /// The request is out: the answer's time starts to run, unless it has begun.
+    fn end(&self, state: &mut State) {
+        state.ended = true;
+        if !state.answered
+            && let Some(limit) = self.first_byte
+        {
+            self.lease.set_deadline(Some(Instant::now() + limit));
+        }
+    }
+}
+
+impl Body for RequestBody {
+    type Data = Bytes;
+    type Error = BodyFailed;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyFailed>>> {
+        match self.get_mut() {
+            RequestBody::Empty => Poll::Ready(None),
+            RequestBody::Shared(attempt) => attempt.poll(cx),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            RequestBody::Empty => true,
+            RequestBody::Shared(attempt) => {
+                let state = attempt.body.0.state.borrow();
+                let all_read = attempt.position >= state.kept.len();
+                let trailers_left = state.kept_trailers.is_some() && !attempt.trailers_sent;
+                all_read && !trailers_left && (state.ended || state.incoming.is_end_stream())
+            }
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            RequestBody::Empty => SizeHint::with_exact(0),
+            RequestBody::Shared(attempt) => {
+                let state = attempt.body.0.state.borrow();
+                let kept: u64 = state.kept.iter().skip(attempt.position).map(|data| data.len() as u64).sum();
+                let rest = state.incoming.size_hint();
+                let mut hint = SizeHint::new();
+                hint.set_lower(rest.lower() + kept);
+                if let Some(upper) = rest.upper() {
+                    hint.set_upper(upper + kept);
+                }
+                hint
+            }
+        }
+    }
+}
+
+impl fmt::Debug for SharedBody {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SharedBody").finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for RequestBody {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            RequestBody::Empty => "RequestBody::Empty",
+            RequestBody::Shared(_) => "RequestBody::Shared",
+        })
+    }
+}
+
+impl fmt::Debug for Attempt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Attempt").field("attempt", &self.attempt).finish_non_exhaustive()
+    }
+}

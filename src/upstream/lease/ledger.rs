@@ -1,0 +1,246 @@
+//! A worker's ledger: every live lease of that worker with its age, kind and deadline.
+//!
+//! It lives on one thread. Deadlines are looked at by the worker's tick, so that a request costs no timer; they are met
+//! up to one tick late.
+
+use std::{
+    cell::RefCell,
+    fmt,
+    rc::Rc,
+    sync::Arc,
+    task::{Context, Poll, Waker},
+    time::{Duration, Instant},
+};
+
+use slab::Slab;
+
+use super::{LeaseKind, Tenure};
+
+/// A worker's own pointer to a tenure, so that taking a lease does not touch a reference count that all workers share.
+pub type LocalTenure = Rc<Arc<Tenure>>;
+
+/// Why the holder of a lease has to stop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Interrupt {
+    /// The operator's drain or shutdown deadline.
+    Cut,
+    /// The lease's own deadline.
+    TimedOut,
+}
+
+/// All live leases of one worker.
+pub struct Ledger {
+    worker: usize,
+    entries: RefCell<Slab<Entry>>,
+}
+
+struct Entry {
+    tenure: LocalTenure,
+    started: Instant,
+    kind: LeaseKind,
+    holders: u32,
+    deadline: Option<Instant>,
+    interrupt: Option<Interrupt>,
+    waker: Option<Waker>,
+}
+
+/// The right to use a slot. Clones share it; it ends when the last one is dropped.
+pub struct Lease {
+    ledger: Rc<Ledger>,
+    key: usize,
+}
+
+impl Ledger {
+    pub fn new(worker: usize) -> Rc<Self> {
+        Rc::new(Self { worker, entries: RefCell::default() })
+    }
+
+    /// Takes a lease, or `None` if the tenure is retired: then read the table again.
+    pub fn acquire(self: &Rc<Self>, tenure: &LocalTenure, now: Instant) -> Option<Lease> {
+        if !tenure.count.try_acquire(self.worker) {
+            tenure.wake_if_drained();
+            return None;
+        }
+        let key = self.entries.borrow_mut().insert(Entry {
+            tenure: tenure.clone(),
+            started: now,
+            kind: LeaseKind::Unary,
+            holders: 1,
+            deadline: None,
+            interrupt: None,
+            waker: None,
+        });
+        Some(Lease { ledger: self.clone(), key })
+    }
+
+    /// Ends what is past its deadline.
+    pub fn tick(&self, now: Instant) {
+        for (_, entry) in self.entries.borrow_mut().iter_mut() {
+            if entry.deadline.is_some_and(|deadline| deadline <= now) {
+                entry.deadline = None;
+                entry.stop(Interrupt::TimedOut);
+            }
+        }
+    }
+
+    /// Cuts every lease of these tenures (`None`: of all). Returns how many.
+    pub fn cut(&self, tenures: Option<&[Arc<Tenure>]>) -> u64 {
+        let mut leases = 0;
+        for (_, entry) in self.entries.borrow_mut().iter_mut() {
+            let meant = tenures.is_none_or(|list| list.iter().any(|tenure| Arc::ptr_eq(tenure, &entry.tenure)));
+            if meant && entry.interrupt != Some(Interrupt::Cut) {
+                entry.stop(Interrupt::Cut);
+                entry.tenure.add_cut(1);
+                leases += 1;
+            }
+        }
+        leases
+    }
+
+    /// The age of the oldest lease of each tenure.
+    pub fn oldest(&self, tenures: &[Arc<Tenure>], now: Instant) -> Vec<Option<Duration>> {
+        let mut oldest = vec![None; tenures.len()];
+        for (_, entry) in self.entries.borrow().iter() {
+            if let Some(index) = tenures.iter().position(|tenure| Arc::ptr_eq(tenure, &entry.tenure)) {
+                oldest[index] = oldest[index].max(Some(now.saturating_duration_since(entry.started)));
+            }
+        }
+        oldest
+    }
+
+    /// Number of live leases.
+    pub fn len(&self) -> usize {
+        self.entries.borrow().len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+impl Entry {
+    fn stop(&mut self, interrupt: Interrupt) {
+        self.interrupt = Some(interrupt);
+        if let Some(waker) = self.waker.take() {
+            waker.wake();
+        }
+    }
+}
+
+impl Lease {
+    /// What the lease's holder turned out to be.
+    pub fn classify(&self, kind: LeaseKind) {
+        let mut entries = self.ledger.entries.borrow_mut();
+        let entry = &mut entries[self.key];
+        if entry.kind != kind {
+            entry.tenure.count.reclassify(self.ledger.worker, entry.kind as usize, kind as usize);
+            entry.kind = kind;
+        }
+    }
+
+    /// Interrupt the holder at this time, or not at all.
+    pub fn set_deadline(&self, deadline: Option<Instant>) {
+        self.ledger.entries.borrow_mut()[self.key].deadline = deadline;
+    }
+
+    /// Ready when the holder has to stop. Registers the task of the latest call only.
+    pub fn poll_interrupt(&self, cx: &Context<'_>) -> Poll<Interrupt> {
+        let mut entries = self.ledger.entries.borrow_mut();
+        let entry = &mut entries[self.key];
+        if let Some(interrupt) = entry.interrupt {
+            return Poll::Ready(interrupt);
+        }
+        if !entry.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
+            entry.waker = Some(cx.waker().clone());
+        }
+        Poll::Pending
+    }
+
+    /// True once the slot has been left by a switch; a replay should then take the new slot.
+    pub fn is_retired(&self) -> bool {
+        self.ledger.entries.borrow()[self.key].tenure.is_retired()
+    }
+}
+
+impl Clone for Lease {
+    fn clone(&self) -> Self {
+        self.ledger.entries.borrow_mut()[self.key].holders += 1;
+        Self { ledger: self.ledger.clone(), key: self.key }
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        let mut entries = self.ledger.entries.borrow_mut();
+        let entry = &mut entries[self.key];
+        entry.holders -= 1;
+        if entry.holders > 0 {
+            return;
+        }
+        let entry = entries.remove(self.key);
+        entry.tenure.count.release(self.ledger.worker, entry.kind as usize);
+        entry.tenure.wake_if_drained();
+    }
+}
+
+impl fmt::Debug for Ledger {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Ledger").field("worker", &self.worker).field("leases", &self.len()).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Lease {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Lease").field("key", &self.key).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::Slot;
+
+    fn tenure() -> LocalTenure {
+        Rc::new(Arc::new(Tenure::new(Slot::Blue, 1)))
+    }
+
+    #[test]
+    fn a_lease_ends_with_its_last_holder() {
+        let (ledger, tenure, now) = (Ledger::new(0), tenure(), Instant::now());
+        let lease = ledger.acquire(&tenure, now).unwrap();
+        let second = lease.clone();
+        drop(lease);
+        tenure.retire();
+        assert!(!tenure.is_drained());
+        assert!(ledger.acquire(&tenure, now).is_none(), "a retired tenure gives no lease");
+        drop(second);
+        assert!(tenure.is_drained());
+    }
+
+    #[test]
+    fn kinds_and_ages_are_seen() {
+        let (ledger, tenure, now) = (Ledger::new(0), tenure(), Instant::now());
+        let old = ledger.acquire(&tenure, now).unwrap();
+        let _young = ledger.acquire(&tenure, now + Duration::from_secs(3)).unwrap();
+        old.classify(LeaseKind::Tunnel);
+        assert_eq!(tenure.in_flight_of(LeaseKind::Tunnel), 1);
+        assert_eq!(tenure.in_flight_of(LeaseKind::Unary), 1);
+        let ages = ledger.oldest(&[(*tenure).clone()], now + Duration::from_secs(5));
+        assert_eq!(ages, [Some(Duration::from_secs(5))]);
+    }
+
+    #[test]
+    fn cuts_and_deadlines_interrupt_once() {
+        let (ledger, tenure, now) = (Ledger::new(0), tenure(), Instant::now());
+        let lease = ledger.acquire(&tenure, now).unwrap();
+        let cx = Context::from_waker(Waker::noop());
+        lease.set_deadline(Some(now + Duration::from_secs(1)));
+        ledger.tick(now);
+        assert_eq!(lease.poll_interrupt(&cx), Poll::Pending);
+        ledger.tick(now + Duration::from_secs(1));
+        assert_eq!(lease.poll_interrupt(&cx), Poll::Ready(Interrupt::TimedOut));
+        assert_eq!(ledger.cut(None), 1);
+        assert_eq!(ledger.cut(None), 0, "a lease is cut once");
+        assert_eq!(tenure.cut(), 1);
+    }
+}

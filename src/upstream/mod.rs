@@ -1,0 +1,26 @@
+//! Upstream: endpoints and their health, leases, connections and pools, balancing.
+//!
+//! Invariants:
+//! - a lease is counted before the slot's tenure is checked, and given back when its last holder is dropped;
+//! - a pool belongs to one worker and one endpoint object; nothing in it is shared with another thread;
+//! - a connection goes back to its pool only after the last byte of its answer, and never after a 5xx.
+//!
+//! Never: routes, downstream connections, who decides a switch.
+
+mod balance;
+mod body;
+mod connect;
+mod endpoint;
+pub mod health;
+pub mod lease;
+mod orders;
+mod pool;
+mod wire;
+
+pub use balance::{Balancer, InFlight, LocalEndpoint};
+pub use body::{BodyFailed, ReplayBudget, RequestBody, SharedBody};
+pub use connect::{ConnectError, Target, UpstreamStream};
+pub use endpoint::{Endpoint, HealthView};
+pub use orders::{Order, Workers};
+pub use pool::{Conn, Pool, PoolLimits, SendError};
+pub use wire::WireFacts;

@@ -1,0 +1,170 @@
+//! HTTP/2 connections (prior knowledge): many streams at a time on few connections.
+//!
+//! Windows: hyper's defaults let a stream of token-sized frames kill a whole connection, because each frame below 256
+//! bytes is charged to a budget of half the connection window. The upstream is trusted, so its window is the largest
+//! there is; memory stays bounded by the stream windows.
+
+use std::{
+    cell::{Cell, RefCell},
+    fmt,
+    rc::Rc,
+    sync::Arc,
+    time::Duration,
+};
+
+use http::{Request, Response};
+use hyper::{
+    body::Incoming,
+    client::conn::http2::{Builder, SendRequest},
+};
+use hyper_util::rt::{TokioIo, TokioTimer};
+
+use super::{ConnectError, RequestBody, SendError};
+use crate::upstream::{UpstreamStream, WireFacts, wire::Wire};
+
+const STREAM_WINDOW_BYTES: u32 = 1024 * 1024;
+const CONNECTION_WINDOW_BYTES: u32 = (1 << 31) - 1;
+const HEADER_LIST_BYTES_MAX: u32 = 256 * 1024;
+const PING_INTERVAL: Duration = Duration::from_secs(20);
+/// Above this many streams on the least loaded connection another is opened, up to `CONNECTIONS_MAX`.
+const STREAMS_BEFORE_NEXT: usize = 64;
+const CONNECTIONS_MAX: usize = 4;
+
+/// The connections to one address.
+#[derive(Default)]
+pub(super) struct Shared {
+    conns: RefCell<Vec<Rc<Connection>>>,
+    /// Held while a connection is opened, so that a burst of requests opens one and not many.
+    opening: tokio::sync::Mutex<()>,
+}
+
+/// A connection.
+pub(super) struct Connection {
+    sender: SendRequest<RequestBody>,
+    facts: Arc<WireFacts>,
+    streams: Cell<usize>,
+    used: Cell<bool>,
+}
+
+/// One stream's place on a connection.
+pub struct Stream {
+    conn: Rc<Connection>,
+    reused: bool,
+}
+
+/// Runs hyper's tasks on the worker's own thread.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct LocalExec;
+
+impl<F: Future<Output = ()> + 'static> hyper::rt::Executor<F> for LocalExec {
+    fn execute(&self, future: F) {
+        tokio::task::spawn_local(future);
+    }
+}
+
+impl Shared {
+    /// A place on a connection; a new connection if `fresh`, if there is none, or if all are busy.
+    pub(super) async fn stream<O, F>(&self, fresh: bool, open: O) -> Result<Stream, ConnectError>
+    where
+        O: Fn() -> F,
+        F: Future<Output = Result<Rc<Connection>, ConnectError>>,
+    {
+        if !fresh && let Some(stream) = self.take() {
+            return Ok(stream);
+        }
+        let _opening = self.opening.lock().await;
+        // Another request may have opened one while this one waited; for a replay that one is fresh enough too.
+        if let Some(stream) = self.take().filter(|stream| !(fresh && stream.reused)) {
+            return Ok(stream);
+        }
+        let conn = open().await?;
+        self.conns.borrow_mut().push(conn.clone());
+        Ok(Stream::new(conn))
+    }
+
+    fn take(&self) -> Option<Stream> {
+        let mut conns = self.conns.borrow_mut();
+        conns.retain(|conn| !conn.sender.is_closed());
+        let least = conns.iter().min_by_key(|conn| conn.streams.get())?;
+        let room = least.streams.get() < STREAMS_BEFORE_NEXT;
+        (room || conns.len() >= CONNECTIONS_MAX).then(|| Stream::new(least.clone()))
+    }
+
+    pub(super) fn sweep(&self) {
+        self.conns.borrow_mut().retain(|conn| !conn.sender.is_closed());
+    }
+
+    pub(super) fn close_idle(&self) {
+        self.conns.borrow_mut().retain(|conn| conn.streams.get() > 0);
+    }
+}
+
+/// Speaks HTTP/2 on a new stream.
+pub(super) async fn handshake(stream: UpstreamStream) -> hyper::Result<Rc<Connection>> {
+    let (wire, facts) = Wire::new(stream);
+    let (sender, connection) = Builder::new(LocalExec)
+        .timer(TokioTimer::new())
+        .initial_stream_window_size(STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+        .max_header_list_size(HEADER_LIST_BYTES_MAX)
+        .keep_alive_interval(PING_INTERVAL)
+        .keep_alive_timeout(PING_INTERVAL)
+        .max_local_error_reset_streams(None)
+        .handshake(TokioIo::new(wire))
+        .await?;
+    tokio::task::spawn_local(async move {
+        if let Err(error) = connection.await {
+            tracing::debug!(%error, "An upstream HTTP/2 connection ended with an error.");
+        }
+    });
+    Ok(Rc::new(Connection { sender, facts, streams: Cell::new(0), used: Cell::new(false) }))
+}
+
+impl Stream {
+    fn new(conn: Rc<Connection>) -> Self {
+        conn.streams.set(conn.streams.get() + 1);
+        let reused = conn.used.replace(true);
+        Self { conn, reused }
+    }
+
+    pub(super) fn is_reused(&self) -> bool {
+        self.reused
+    }
+
+    pub(super) async fn send(&self, request: Request<RequestBody>) -> Result<Response<Incoming>, SendError> {
+        let (written, _) = self.conn.facts.snapshot();
+        match self.conn.sender.clone().try_send_request(request).await {
+            Ok(answer) => Ok(answer),
+            Err(error) => {
+                let mut failure = SendError::new(error);
+                // Streams share the wire: unwritten bytes prove something, written ones are not surely this request's.
+                failure.was_written &= self.conn.facts.snapshot().0 != written;
+                Err(failure)
+            }
+        }
+    }
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        self.conn.streams.set(self.conn.streams.get() - 1);
+    }
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shared").field("conns", &self.conns.borrow().len()).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connection").field("streams", &self.streams.get()).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Stream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Stream").field("reused", &self.reused).finish_non_exhaustive()
+    }
+}

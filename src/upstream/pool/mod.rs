@@ -1,0 +1,180 @@
+//! Pools of connections: per worker, per endpoint object, per address.
+//!
+//! Owned over `hyper::client::conn`, because a replay is decided by three facts that ready-made clients hide: was the
+//! connection reused, were bytes written, did an answer begin.
+
+mod h1;
+mod h2;
+mod send;
+
+use std::{
+    rc::Rc,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use http::{Request, Response};
+use hyper::body::Incoming;
+
+pub use send::SendError;
+
+use super::{ConnectError, Endpoint, RequestBody, Target};
+use crate::config::settings::UpstreamProtocol;
+
+/// Bounds of a pool.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PoolLimits {
+    /// An idle connection is closed after this long; below the server's own idle time.
+    pub idle_timeout: Duration,
+    /// Idle connections kept.
+    pub idle_max: usize,
+    pub connect_timeout: Duration,
+}
+
+/// The connections of one worker to one address.
+#[derive(Debug)]
+pub struct Pool {
+    place: Place,
+    connect_timeout: Duration,
+    kind: Kind,
+}
+
+/// Which of an endpoint's addresses.
+#[derive(Debug)]
+struct Place {
+    endpoint: Arc<Endpoint>,
+    is_grpc: bool,
+}
+
+#[derive(Debug)]
+enum Kind {
+    H1(Rc<h1::Idle>),
+    H2(h2::Shared),
+}
+
+/// A connection that one request may use.
+#[derive(Debug)]
+pub enum Conn {
+    H1(h1::Checkout),
+    H2(h2::Stream),
+}
+
+impl Place {
+    fn target(&self) -> Option<&Target> {
+        if self.is_grpc { self.endpoint.own_grpc() } else { self.endpoint.http() }
+    }
+}
+
+impl Pool {
+    /// A pool for the endpoint's HTTP address or its own gRPC address, which must exist.
+    pub(super) fn new(endpoint: Arc<Endpoint>, is_grpc: bool, limits: &PoolLimits) -> Self {
+        let place = Place { endpoint, is_grpc };
+        let kind = match place.target().map(Target::protocol) {
+            Some(UpstreamProtocol::H2c) => Kind::H2(h2::Shared::default()),
+            Some(UpstreamProtocol::Http1) | None => Kind::H1(h1::Idle::new(limits)),
+        };
+        Self { place, connect_timeout: limits.connect_timeout, kind }
+    }
+
+    pub fn speaks_http2(&self) -> bool {
+        matches!(self.kind, Kind::H2(_))
+    }
+
+    /// Where the connections go; `None` cannot be for a pool that an endpoint made.
+    pub fn target(&self) -> Option<&Target> {
+        self.place.target()
+    }
+
+    /// A connection: an idle one unless `fresh`, else a new one.
+    ///
+    /// # Errors
+    /// As [`ConnectError`] says; nothing was sent. Dropping the future gives the attempt up.
+    pub async fn checkout(&self, fresh: bool, now: Instant) -> Result<Conn, ConnectError> {
+        match &self.kind {
+            Kind::H1(idle) => {
+                if !fresh && let Some(conn) = idle.take(now) {
+                    return Ok(Conn::H1(conn));
+                }
+                self.connect_h1(idle).await
+            }
+            Kind::H2(shared) => {
+                let stream = shared.stream(fresh, || self.connect_h2()).await?;
+                Ok(Conn::H2(stream))
+            }
+        }
+    }
+
+    async fn connect_h1(&self, idle: &Rc<h1::Idle>) -> Result<Conn, ConnectError> {
+        let stream = self.open().await?;
+        let url = || self.place.endpoint.settings.to_string();
+        let conn =
+            h1::handshake(stream, idle).await.map_err(|source| ConnectError::Handshake { url: url(), source })?;
+        Ok(Conn::H1(conn))
+    }
+
+    async fn connect_h2(&self) -> Result<Rc<h2::Connection>, ConnectError> {
+        let stream = self.open().await?;
+        let url = || self.place.endpoint.settings.to_string();
+        h2::handshake(stream).await.map_err(|source| ConnectError::Handshake { url: url(), source })
+    }
+
+    async fn open(&self) -> Result<super::UpstreamStream, ConnectError> {
+        match self.place.target() {
+            Some(target) => target.connect(self.connect_timeout).await,
+            None => Err(ConnectError::Io {
+                url: self.place.endpoint.settings.to_string(),
+                source: std::io::Error::new(std::io::ErrorKind::InvalidInput, "the endpoint has no such address"),
+            }),
+        }
+    }
+
+    /// Closes idle connections that are past their time.
+    pub fn sweep(&self, now: Instant) {
+        match &self.kind {
+            Kind::H1(idle) => idle.sweep(now),
+            Kind::H2(shared) => shared.sweep(),
+        }
+    }
+
+    /// Closes every idle connection at once: the slot has been drained, and its server may wait for them to go.
+    pub fn close_idle(&self) {
+        match &self.kind {
+            Kind::H1(idle) => idle.close(),
+            Kind::H2(shared) => shared.close_idle(),
+        }
+    }
+}
+
+impl Conn {
+    /// True if the connection served a request before.
+    pub fn is_reused(&self) -> bool {
+        match self {
+            Conn::H1(conn) => conn.is_reused(),
+            Conn::H2(stream) => stream.is_reused(),
+        }
+    }
+
+    pub fn speaks_http2(&self) -> bool {
+        matches!(self, Conn::H2(_))
+    }
+
+    /// Sends a request and waits for the head of its answer. Dropping the future cancels the request: on HTTP/1.1 by
+    /// closing the connection, on HTTP/2 by RST_STREAM.
+    ///
+    /// # Errors
+    /// With the three facts that decide a replay.
+    pub async fn send(&mut self, request: Request<RequestBody>) -> Result<Response<Incoming>, SendError> {
+        match self {
+            Conn::H1(conn) => conn.send(request).await,
+            Conn::H2(stream) => stream.send(request).await,
+        }
+    }
+
+    /// The answer's last byte has come: the connection may serve another request. `keep_alive` is what the server said
+    /// of its own patience.
+    pub fn give_back(self, now: Instant, keep_alive: Option<Duration>) {
+        if let Conn::H1(conn) = self {
+            conn.give_back(now, keep_alive);
+        }
+    }
+}
