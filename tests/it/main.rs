@@ -8,4 +8,8 @@
     reason = "a test's support code fails by panicking, as the test itself does"
 )]
 
+mod drain;
+mod house;
+mod promises;
 mod support;
+mod under_load;
