@@ -105,7 +105,8 @@ async fn a_wait_ends_with_the_last_lease_or_with_its_time() {
     let reply = proxy.admin.call("GET", path, None).await;
     assert_eq!(reply.json["safe_to_delete"], false, "{}", reply.text);
     let admin = proxy.admin;
-    let waiting = tokio::spawn(async move { admin.call("GET", "/v1/services/iris/slots/blue/drain?wait=10s", None).await });
+    let waiting =
+        tokio::spawn(async move { admin.call("GET", "/v1/services/iris/slots/blue/drain?wait=10s", None).await });
     drop((sse, call, channel, socket));
     let reply = within("the wait", waiting).await.unwrap();
     assert_eq!((reply.status, &reply.json["safe_to_delete"]), (200, &json!(true)), "{}", reply.text);

@@ -7,8 +7,25 @@ use std::{
 
 /// A room imports only rooms that stand before it.
 const ROOMS: &[&str] = &[
-    "ids", "telemetry", "config", "api", "switch", "net", "upstream", "table", "store", "shadow", "checks", "proxy",
-    "control", "fleet", "admin", "cli", "demo", "app", "main",
+    "ids",
+    "telemetry",
+    "config",
+    "api",
+    "switch",
+    "net",
+    "upstream",
+    "table",
+    "store",
+    "shadow",
+    "checks",
+    "proxy",
+    "control",
+    "fleet",
+    "admin",
+    "cli",
+    "demo",
+    "app",
+    "main",
 ];
 /// Besides the order: the two planes do not know each other, and a control surface knows the controller by its handle.
 const NEVER: &[(&str, &str)] = &[("control", "proxy"), ("admin", "proxy"), ("cli", "control"), ("cli", "proxy")];
@@ -42,7 +59,8 @@ fn room_of(file: &Path) -> Option<String> {
 
 /// The rooms that a text names by `crate::` (in the binary: `verdigris::`), comments left out.
 fn rooms_named(text: &str, root_path: &str) -> Vec<String> {
-    let code: String = text.lines().map(|line| line.split("//").next().unwrap_or_default()).collect::<Vec<_>>().join("\n");
+    let code: String =
+        text.lines().map(|line| line.split("//").next().unwrap_or_default()).collect::<Vec<_>>().join("\n");
     let mut rooms = Vec::new();
     for (at, _) in code.match_indices(root_path) {
         let before = code[..at].chars().next_back();
@@ -82,7 +100,8 @@ fn identifier(text: &str) -> String {
 
 #[test]
 fn the_scanner_sees_every_way_to_name_a_room() {
-    let text = "use crate::{ids::{A, B}, config::c, table};\nuse crate::net::X; // crate::admin\nfn f() { crate::proxy::g() }";
+    let text =
+        "use crate::{ids::{A, B}, config::c, table};\nuse crate::net::X; // crate::admin\nfn f() { crate::proxy::g() }";
     assert_eq!(rooms_named(text, "crate::"), ["ids", "config", "table", "net", "proxy"]);
     assert!(rooms_named("$crate::a; other_crate::b", "crate::").is_empty());
 }

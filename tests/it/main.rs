@@ -8,8 +8,19 @@
     reason = "a test's support code fails by panicking, as the test itself does"
 )]
 
+mod bad_input;
 mod drain;
+mod grpc;
+mod headers;
 mod house;
 mod promises;
+mod reload;
+mod restart;
+mod routing;
+mod shutdown;
+mod streaming;
 mod support;
+mod switching;
 mod under_load;
+mod upstream_faults;
+mod websocket;

@@ -204,7 +204,13 @@ async fn calls(proxy: &Proxy, connections: u64, each: u64, bad_every: Option<u64
                 let body = vec![b'x'; usize::try_from((client * 31 + round * 977) % 70_000).unwrap()];
                 let request = if round % 2 == 0 { get("/v2/models/iris") } else { infer("", &body) };
                 let answer = conn.call(&request).await;
-                assert_eq!(answer.status, 200, "client {client}, round {round}: {:?} {}", answer.error(), answer.text());
+                assert_eq!(
+                    answer.status,
+                    200,
+                    "client {client}, round {round}: {:?} {}",
+                    answer.error(),
+                    answer.text()
+                );
                 tokio::time::sleep(Duration::from_millis((client * 7 + round * 13) % 50)).await;
             }
         });

@@ -12,14 +12,8 @@ use crate::support::{
     proxy::Proxy,
 };
 
-const CLIENTS: &[(Kind, usize)] = &[
-    (Kind::Get, 2),
-    (Kind::Post, 3),
-    (Kind::Sse, 3),
-    (Kind::WebSocket, 2),
-    (Kind::GrpcUnary, 2),
-    (Kind::GrpcBidi, 2),
-];
+const CLIENTS: &[(Kind, usize)] =
+    &[(Kind::Get, 2), (Kind::Post, 3), (Kind::Sse, 3), (Kind::WebSocket, 2), (Kind::GrpcUnary, 2), (Kind::GrpcBidi, 2)];
 const SWITCHES: usize = 200;
 
 /// P1, P2, P4 and P7 at once. Fails when: any request is lost, cut, mixed from two slots or answered by the slot that a
@@ -46,7 +40,10 @@ async fn two_hundred_switches_lose_nothing() {
             _ => proxy.admin.switch("iris", json!({"to": to, "reason": format!("round {round}")})).await,
         };
         let returned = Instant::now();
-        assert_eq!((reply["active"].as_str(), reply["generation"].as_u64()), (Some(to), Some(first + round as u64 + 1)));
+        assert_eq!(
+            (reply["active"].as_str(), reply["generation"].as_u64()),
+            (Some(to), Some(first + round as u64 + 1))
+        );
         switches.push(Switch { to: to.to_owned(), called, returned });
         load.more(15).await;
     }

@@ -98,11 +98,6 @@ impl Service {
         self
     }
 
-    pub(crate) fn active(mut self, slot: &str) -> Self {
-        self.active = slot.to_owned();
-        self
-    }
-
     fn write(&self, text: &mut String) {
         let Self { name, rule, active, blue, green, versions, keys, health, tables } = self;
         writeln!(text, "[[service]]\nname = \"{name}\"\nactive = \"{active}\"\n{keys}").unwrap();

@@ -5,6 +5,7 @@
 //! Never: knowledge of how the proxy works inside. It is reached by its sockets and its file alone.
 
 pub(crate) mod admin;
+pub(crate) mod binary;
 pub(crate) mod client;
 pub(crate) mod config;
 pub(crate) mod grpc;
