@@ -17,19 +17,22 @@ async fn pair(tables: &str) -> (Origin, Origin, Proxy) {
     (blue, green, proxy)
 }
 
-/// What a refused request's connection carried: the answers' statuses, up to the close.
+/// What a refused request's connection carried: the answers' statuses, up to the close; 0 at the end if it was left open.
 async fn statuses(proxy: &Proxy, bytes: &[u8]) -> Vec<u16> {
     let mut conn = Conn::open(proxy.addr).await;
     // The proxy may close while a large request is still being written.
     conn.wire.send(bytes).await.ok();
     let mut seen = Vec::new();
-    within("the answers and the close", async {
-        while let Ok(answer) = conn.try_answer("GET").await {
-            seen.push(answer.status);
+    loop {
+        match tokio::time::timeout(Duration::from_secs(3), conn.try_answer("GET")).await {
+            Ok(Ok(answer)) => seen.push(answer.status),
+            Ok(Err(_closed)) => return seen,
+            Err(_open) => {
+                seen.push(0);
+                return seen;
+            }
         }
-    })
-    .await;
-    seen
+    }
 }
 
 /// A second request hidden in the first; if it is ever answered, the two sides disagree about where the first ended.
@@ -90,13 +93,16 @@ async fn malformed_requests_are_refused_and_reach_nothing() {
             "\x16\x03\x01\x02\x00\x01\x00\x01\x7c\x03\x03".to_owned() + &"x".repeat(64) + "\r\n\r\n",
         ),
     ];
+    let mut wrong = Vec::new();
     for (what, bytes) in table {
         let before = blue.hits();
         let seen = statuses(&proxy, format!("{bytes}{SMUGGLED}").as_bytes()).await;
-        let refused = matches!(seen.as_slice(), [400..=499 | 501 | 505]);
-        assert!(refused, "{what}: answered {seen:?}");
-        assert_eq!(blue.hits(), before, "{what}: reached the server");
+        let reached = blue.hits() - before;
+        if !matches!(seen.as_slice(), [400..=499 | 501 | 505]) || reached > 0 {
+            wrong.push(format!("{what}: answered {seen:?}, {reached} reached the server"));
+        }
     }
+    assert!(wrong.is_empty(), "{wrong:#?}");
     assert_eq!(proxy.once(&get("/")).await.colour(), "blue");
 }
 

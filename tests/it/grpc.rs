@@ -30,10 +30,11 @@ async fn set() -> Set {
 /// Fails when: any shape of call loses a message, its status or its trailers.
 #[tokio::test]
 async fn calls_of_every_shape_pass() {
-    let Set { proxy, .. } = set().await;
+    // Everything is bound: what a pattern leaves out is dropped at once, servers included.
+    let Set { proxy, blue: _blue, blue_grpc: _grpc, _green } = set().await;
     let channel = Channel::open(proxy.addr).await;
     let reply = channel.call("Unary", &["hi"]).await;
-    assert_eq!((reply.http_status, reply.grpc_status().as_deref()), (200, Some("0")));
+    assert_eq!((reply.http_status, reply.grpc_status().as_deref()), (200, Some("0")), "{reply:?}");
     assert!(reply.trailers.is_some(), "the status came in the trailers");
     assert_eq!(reply.header("x-verdigris-slot").as_deref(), Some("blue"));
     assert_eq!(channel.call("ClientStream", &["a", "b", "c"]).await.messages, ["blue:3"]);
@@ -51,7 +52,7 @@ async fn calls_of_every_shape_pass() {
 /// Fails when: a server's own failure is changed or hidden.
 #[tokio::test]
 async fn the_servers_failures_pass() {
-    let Set { proxy, .. } = set().await;
+    let Set { proxy, blue: _blue, blue_grpc: _grpc, _green } = set().await;
     let channel = Channel::open(proxy.addr).await;
     let reply = channel.call("Fail", &["x"]).await;
     assert_eq!((reply.grpc_status().as_deref(), reply.trailers.is_none()), (Some("5"), true), "trailers-only stays so");
@@ -69,7 +70,7 @@ async fn the_servers_failures_pass() {
 /// Fails when: an error of the proxy is told to a gRPC client as a bare HTTP status.
 #[tokio::test]
 async fn a_server_that_is_down_is_unavailable() {
-    let Set { proxy, blue_grpc, .. } = set().await;
+    let Set { proxy, blue_grpc, blue: _blue, _green } = set().await;
     let channel = Channel::open(proxy.addr).await;
     assert_eq!(channel.call("Unary", &["x"]).await.grpc_status().as_deref(), Some("0"));
     let mut call = channel.start("Bidi").await;
@@ -107,7 +108,7 @@ async fn an_endpoint_without_grpc_says_so() {
 /// Fails when: metadata is lost, or `te: trailers` and `grpc-timeout` do not reach the server.
 #[tokio::test]
 async fn metadata_passes() {
-    let Set { proxy, blue_grpc, .. } = set().await;
+    let Set { proxy, blue_grpc, blue: _blue, _green } = set().await;
     let channel = Channel::open(proxy.addr).await;
     let request = Request::post(channel.uri("/test.Echo/Fail"))
         .header("content-type", "application/grpc+proto")
@@ -132,7 +133,7 @@ async fn metadata_passes() {
 /// Fails when: a cancelled call goes on upstream.
 #[tokio::test]
 async fn a_cancelled_call_is_cancelled_upstream() {
-    let Set { proxy, blue_grpc, .. } = set().await;
+    let Set { proxy, blue_grpc, blue: _blue, _green } = set().await;
     let channel = Channel::open(proxy.addr).await;
     let mut call = channel.start("Bidi").await;
     call.say("a").await;
@@ -149,7 +150,7 @@ async fn a_cancelled_call_is_cancelled_upstream() {
 /// Fails when: messages of a few MiB do not fit through, or many calls at once disturb each other.
 #[tokio::test]
 async fn large_messages_and_many_calls_on_one_connection() {
-    let Set { proxy, .. } = set().await;
+    let Set { proxy, blue: _blue, blue_grpc: _grpc, _green } = set().await;
     let channel = Channel::open(proxy.addr).await;
     let tensor = "t".repeat(8 << 20);
     let reply = channel.call("Unary", &[&tensor]).await;
@@ -170,7 +171,7 @@ async fn large_messages_and_many_calls_on_one_connection() {
 /// the upstream connection is too small for the frames that stalled streams may leave.
 #[tokio::test]
 async fn a_stalled_token_stream_does_not_cost_its_neighbours() {
-    let Set { proxy, .. } = set().await;
+    let Set { proxy, blue: _blue, blue_grpc: _grpc, _green } = set().await;
     let channel = Channel::open(proxy.addr).await;
     let mut stalled = channel.start("ServerStream").await;
     stalled.say("30000").await;
@@ -201,7 +202,7 @@ async fn one_h2c_address_takes_everything() {
 /// Fails when: an HTTP/2 client's plain requests are not translated for an HTTP/1.1 server.
 #[tokio::test]
 async fn http2_clients_reach_http1_servers() {
-    let Set { proxy, blue, .. } = set().await;
+    let Set { proxy, blue, blue_grpc: _grpc, _green } = set().await;
     let channel = Channel::open(proxy.addr).await;
     let request = Request::get(channel.uri("/a?b=c"));
     let request = request.header("cookie", "a=1").header("cookie", "b=2").body(()).unwrap();

@@ -31,7 +31,7 @@ async fn set(tables: &str) -> Set {
 /// Fails when: a stream is cut by the shutdown, the process leaves before it is empty, or stays after.
 #[tokio::test]
 async fn what_runs_is_finished_first() {
-    let Set { blue, mut proxy, .. } = set("[proxy.shutdown]\ndelay = \"300ms\"\nlinger = \"200ms\"").await;
+    let Set { blue, mut proxy, _others, _dir } = set("[proxy.shutdown]\ndelay = \"300ms\"\nlinger = \"200ms\"").await;
     let mut sse = proxy.conn().await;
     sse.send(&get("/?do=steps&n=3")).await;
     sse.head().await;
@@ -77,7 +77,8 @@ async fn what_runs_is_finished_first() {
 /// Fails when: an idle client holds the process, or a request that crosses the shutdown is lost without a word.
 #[tokio::test]
 async fn idle_connections_do_not_hold_the_process() {
-    let Set { mut proxy, .. } = set("[proxy.shutdown]\ndelay = \"0s\"\nlinger = \"500ms\"").await;
+    let Set { blue: _blue, mut proxy, _others, _dir } =
+        set("[proxy.shutdown]\ndelay = \"0s\"\nlinger = \"500ms\"").await;
     let mut used = proxy.conn().await;
     assert_eq!(used.call(&get("/")).await.status, 200);
     let _silent = proxy.conn().await;
@@ -100,7 +101,7 @@ async fn idle_connections_do_not_hold_the_process() {
 /// Fails when: the deadline does not cut, or what it cuts looks complete.
 #[tokio::test]
 async fn the_deadline_cuts_visibly() {
-    let Set { blue, mut proxy, .. } =
+    let Set { blue, mut proxy, _others, _dir } =
         set("[proxy.shutdown]\ndelay = \"0s\"\nlinger = \"100ms\"\ndeadline = \"400ms\"").await;
     let mut sse = proxy.conn().await;
     sse.send(&get("/?do=steps&n=3")).await;
@@ -115,7 +116,8 @@ async fn the_deadline_cuts_visibly() {
 /// Fails when: SIGINT in a terminal does not end the process.
 #[tokio::test]
 async fn an_interrupt_ends_an_idle_process() {
-    let Set { mut proxy, .. } = set("[proxy.shutdown]\ndelay = \"0s\"\nlinger = \"100ms\"").await;
+    let Set { blue: _blue, mut proxy, _others, _dir } =
+        set("[proxy.shutdown]\ndelay = \"0s\"\nlinger = \"100ms\"").await;
     proxy.signal("INT");
     let status = proxy.exit().await;
     assert!(status.success(), "{status}");

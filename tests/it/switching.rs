@@ -39,7 +39,7 @@ async fn wrong_calls_are_refused_and_change_nothing() {
         ("PUT", "/v1/services/iris/slots/green", json!({"endpoints": ["ftp://127.0.0.1:1"]}), 422, "invalid"),
         ("PUT", "/v1/services/iris/slots/green", json!({"endpoints": ["http://"]}), 422, "invalid"),
         ("PUT", "/v1/services/iris/slots/blue", json!({"endpoints": []}), 409, "refused"),
-        ("POST", "/v1/services/iris/slots/blue/drain", json!({"cut_after": "never ever"}), 422, "invalid"),
+        ("POST", "/v1/services/iris/slots/green/drain", json!({"cut_after": "never ever"}), 422, "invalid"),
     ] {
         let body = (!body.is_null()).then_some(body);
         let reply = proxy.admin.call(method, path, body.clone()).await;

@@ -67,7 +67,7 @@ impl Config {
     pub(crate) fn text(&self) -> String {
         let (listen, admin, tables) = (&self.listen, &self.admin, &self.tables);
         let mut text = format!(
-            "version = 1\n[proxy]\nlisten = \"{listen}\"\nworkers = 2\n[admin]\nlisten = \"{admin}\"\n[state]\ndir = \"state\"\n{tables}"
+            "version = 1\n[proxy]\nlisten = \"{listen}\"\nworkers = 2\n[admin]\nlisten = \"{admin}\"\n[state]\ndir = \"state\"\n[log]\nfilter = \"error\"\n{tables}"
         );
         for service in &self.services {
             service.write(&mut text);

@@ -64,7 +64,10 @@ impl Channel {
     pub(crate) async fn open(addr: SocketAddr) -> Self {
         let stream = within("a connection", TcpStream::connect(addr)).await.unwrap();
         stream.set_nodelay(true).ok();
-        let (send, connection) = h2::client::handshake(stream).await.unwrap();
+        // The window is also h2's allowance for small frames, and a stream of tokens is nothing but small frames.
+        let mut builder = h2::client::Builder::new();
+        builder.initial_connection_window_size(i32::MAX.cast_unsigned());
+        let (send, connection) = builder.handshake(stream).await.unwrap();
         let ended = Arc::new(OnceLock::new());
         let end = ended.clone();
         tokio::spawn(async move {

@@ -121,7 +121,9 @@ async fn accept_all(listener: TcpListener, shared: Arc<GrpcShared>, open: Arc<Mu
 }
 
 async fn serve(stream: TcpStream, shared: Arc<GrpcShared>) {
-    let Ok(mut connection): Result<Connection<_, Bytes>, _> = h2::server::handshake(stream).await else { return };
+    let mut builder = h2::server::Builder::new();
+    builder.initial_connection_window_size(i32::MAX.cast_unsigned());
+    let Ok(mut connection): Result<Connection<_, Bytes>, _> = builder.handshake(stream).await else { return };
     let mut calls = tokio::task::JoinSet::new();
     while let Some(Ok((request, respond))) = connection.accept().await {
         let shared = shared.clone();
