@@ -9,7 +9,7 @@ use crate::support::{
     grpc_origin::GrpcOrigin,
     origin::Origin,
     proxy::Proxy,
-    wait::{until, within},
+    wait::{until, until_true, within},
     websocket::WebSocket,
 };
 
@@ -127,4 +127,27 @@ async fn a_switch_can_wait_for_the_drain() {
     let done = proxy.admin.switch("iris", json!({"to": "green", "wait": "drained", "timeout": "10s"})).await;
     assert_eq!(done["drain"]["safe_to_delete"], true, "{done}");
     drop(blue);
+}
+
+/// Fails when: a cut waits for the client to read on, which a stalled one never does, so that the slot never empties.
+#[tokio::test]
+async fn a_client_that_does_not_read_is_cut_too() {
+    let (blue, green) = (Origin::start("blue").await, Origin::start("green").await);
+    let proxy = Proxy::ready(&Config::pair(&blue, &green)).await;
+    let mut stalled = proxy.conn().await;
+    stalled.send(&get("/?do=big&bytes=200000000")).await;
+    let channel = Channel::open(proxy.addr).await;
+    let request = http::Request::get(channel.uri("/?do=big&bytes=200000000")).body(()).unwrap();
+    let (response, _send) = channel.request(request, true).await.unwrap();
+    let answer = within("the head", response).await.unwrap();
+    until_true("both answers to be on their way", || blue.hits() == 2).await;
+    proxy.switch("green").await;
+    let path = "/v1/services/iris/slots/blue/drain";
+    let reply = proxy.admin.call("POST", path, Some(json!({"cut_after": "0s"}))).await;
+    assert!(matches!(reply.status, 200 | 202), "{}", reply.text);
+    proxy.admin.until_safe_to_delete("iris", "blue").await;
+    assert_eq!(proxy.admin.drain("iris", "blue").await["cut"], 2);
+    let end = within("the cut", async { stalled.try_answer("GET").await.map(|whole| whole.body.len()) }).await;
+    assert!(end.is_err(), "{end:?}");
+    drop(answer);
 }

@@ -122,3 +122,15 @@ async fn an_interrupt_ends_an_idle_process() {
     let status = proxy.exit().await;
     assert!(status.success(), "{status}");
 }
+
+/// Fails when: a client that does not read holds the process beyond its deadline.
+#[tokio::test]
+async fn the_deadline_holds_for_stalled_clients_too() {
+    let Set { blue, mut proxy, _others, _dir } =
+        set("[proxy.shutdown]\ndelay = \"0s\"\nlinger = \"100ms\"\ndeadline = \"400ms\"").await;
+    let mut stalled = proxy.conn().await;
+    stalled.send(&get("/?do=big&bytes=200000000")).await;
+    until_true("the answer to be on its way", || blue.hits() == 1).await;
+    proxy.signal("TERM");
+    proxy.exit().await;
+}
