@@ -21,6 +21,7 @@ mod shutdown;
 mod streaming;
 mod support;
 mod switching;
+mod tenures;
 mod under_load;
 mod upstream_faults;
 mod websocket;

@@ -166,3 +166,43 @@ async fn a_connection_with_stray_bytes_is_not_used_again() {
         assert_eq!(conn.call(&get("/")).await.colour(), "blue");
     }
 }
+
+/// Framing that is allowed and rare. Fails when: an interim answer is taken for the final one, two framings are passed
+/// on together, or the end of an answer that ends with its connection is taken for a cut.
+#[tokio::test]
+async fn rare_framings_pass() {
+    let (_blue, _green, proxy) = pair("").await;
+    let mut conn = proxy.conn().await;
+    for (answer, text) in [
+        ("HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\nHTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok", "ok"),
+        ("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok", "ok"),
+        ("HTTP/1.1 200 OK\r\ncontent-length: 2\r\ncontent-length: 2\r\n\r\nok", "ok"),
+        ("HTTP/1.1 200\r\ncontent-length: 2\r\n\r\nok", "ok"),
+        ("HTTP/1.1 200 OK\r\n\r\nuntil the close", "until the close"),
+        ("HTTP/1.0 200 OK\r\n\r\nfrom the past", "from the past"),
+        ("HTTP/1.1 200 OK\r\ntransfer-encoding: Chunked\r\n\r\n5;x=y\r\nhello\r\n0\r\n\r\n", "hello"),
+    ] {
+        let whole = conn.call(&raw(answer)).await;
+        assert_eq!((whole.status, whole.text().as_str()), (200, text), "{answer:?} {:?}", whole.error());
+    }
+    let both = "HTTP/1.1 200 OK\r\ncontent-length: 3\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n";
+    let answer = conn.call(&raw(both)).await;
+    let framings = [answer.field("content-length"), answer.field("transfer-encoding")];
+    assert!(answer.status == 502 || (answer.text() == "hello" && framings.iter().flatten().count() == 1), "{answer:?}");
+    assert!(conn.still_serves().await);
+}
+
+/// Fails when: an old client gets chunks it cannot read, or its connection is kept although it did not ask for that.
+#[tokio::test]
+async fn http10_clients_are_served_in_their_way() {
+    let (_blue, _green, proxy) = pair("").await;
+    let mut conn = proxy.conn().await;
+    conn.send(b"GET /?do=sse&n=2 HTTP/1.0\r\nhost: iris.test\r\n\r\n").await;
+    let answer = conn.answer().await;
+    assert_eq!((answer.status, answer.field("transfer-encoding")), (200, None));
+    assert!(answer.text().ends_with("data: [DONE]\n\n"), "{}", answer.text());
+    let mut conn = proxy.conn().await;
+    conn.send(b"GET / HTTP/1.0\r\nhost: iris.test\r\n\r\n").await;
+    assert_eq!(conn.answer().await.colour(), "blue");
+    assert!(conn.is_closed().await);
+}
