@@ -237,9 +237,12 @@ async fn a_server_that_closes_idle_connections_costs_no_request() {
 async fn a_connection_that_dies_under_a_request_costs_nothing() {
     let (blue, green) = (Origin::start("blue").await, Origin::start("green").await);
     blue.shared.recording.store(false, SeqCst);
-    blue.reuse(Reuse::DropEvery(3));
     let proxy = Proxy::ready(&Config::pair(&blue, &green)).await;
-    calls(&proxy, 8, 100, None).await;
+    // Every third, and then every one: the whole pool dead at once.
+    for every in [3, 1] {
+        blue.reuse(Reuse::DropEvery(every));
+        calls(&proxy, 8, 60, None).await;
+    }
     assert!(proxy.metric("verdigris_replays_total", &["slot=\"blue\""]).await > 50.0, "{}", proxy.metrics().await);
 }
 
