@@ -9,7 +9,7 @@ use std::{
 };
 
 use anyhow::Context as _;
-use tokio::sync::watch;
+use tokio::{sync::watch, time::error::Elapsed};
 
 use crate::{
     admin,
@@ -353,12 +353,14 @@ async fn shut_down(parts: Parts, mut stopped: watch::Receiver<Stop>, mut signall
         }
     };
     tokio::pin!(ended);
-    tokio::select! {
-        _ = &mut ended => {}
-        () = deadline => cut(&parts.orders, "the shutdown deadline is over").await,
-        () = until(&mut stopped, &mut signalled, Stop::Now) => cut(&parts.orders, "shutdown was asked for at once").await,
-    }
-    if tokio::time::timeout(Duration::from_secs(2), ended).await.is_err() {
+    let why = tokio::select! {
+        _ = &mut ended => None,
+        () = deadline => Some("the shutdown deadline is over"),
+        () = until(&mut stopped, &mut signalled, Stop::Now) => Some("shutdown was asked for at once"),
+    };
+    if let Some(why) = why
+        && cut_and_wait(&parts.orders, why, ended).await.is_err()
+    {
         tracing::warn!("Some connections did not end after they were cut; the process ends without them.");
     }
     parts.watch.abort();
@@ -383,7 +385,9 @@ async fn linger(workers: &[WorkerHandle], limit: Duration, at_once: impl Future<
     }
 }
 
-async fn cut(orders: &Workers, why: &str) {
+/// Cuts what runs, and gives it a moment to end.
+async fn cut_and_wait<T>(orders: &Workers, why: &str, ended: impl Future<Output = T>) -> Result<T, Elapsed> {
     let leases = orders.cut(None).await;
     tracing::warn!(leases, "What still ran was cut: {why}.");
+    tokio::time::timeout(Duration::from_secs(2), ended).await
 }

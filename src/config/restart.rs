@@ -17,11 +17,6 @@ pub fn needs_restart(old: &Settings, new: &Settings) -> Vec<String> {
     note("proxy.listen", both.map(|s| s.proxy.listen.to_string()));
     note("proxy.workers", both.map(|s| s.proxy.workers.to_string()));
     note("proxy.access_log", both.map(|s| access_log(&s.proxy.access_log)));
-    note("proxy.limits.header_timeout", both.map(|s| words(s.proxy.limits.header_timeout)));
-    note("proxy.limits.idle_timeout", both.map(|s| words(s.proxy.limits.idle_timeout)));
-    note("proxy.limits.header_bytes_max", both.map(|s| words(s.proxy.limits.header_bytes_max)));
-    note("proxy.limits.headers_max", both.map(|s| words(s.proxy.limits.headers_max)));
-    note("proxy.limits.streams_max", both.map(|s| words(s.proxy.limits.streams_max)));
     note("proxy.limits.connections_max", both.map(|s| words(s.proxy.limits.connections_max)));
     note("proxy.limits.replay_buffer_total", both.map(|s| words(s.proxy.limits.replay_buffer_total)));
     note("proxy.shutdown.delay", both.map(|s| words(s.proxy.shutdown.delay)));
@@ -70,7 +65,7 @@ mod tests {
         for (extra, expected) in [
             ("[proxy]\nlisten = \"127.0.0.1:1\"", "proxy.listen: 127.0.0.1:8080 -> 127.0.0.1:1"),
             ("[proxy]\naccess_log = \"a.log\"", "proxy.access_log: off -> /etc/a.log"),
-            ("[proxy.limits]\nidle_timeout = \"9s\"", "proxy.limits.idle_timeout: 75s -> 9s"),
+            ("[proxy.limits]\nconnections_max = 9", "proxy.limits.connections_max: 10000 -> 9"),
             ("[proxy.shutdown]\ndeadline = \"9s\"", "proxy.shutdown.deadline: off -> 9s"),
             ("[admin]\nlisten = \"unix:/a\"", "admin.listen: http://127.0.0.1:9900 -> unix:/a"),
             ("[admin]\ntoken_file = \"t\"", "admin.token_file: none -> \"/etc/t\""),

@@ -14,7 +14,7 @@ use notify::{
 use super::{
     super::FileContent,
     Pace,
-    signal::{Signal, Waker},
+    signal::{Reason, Signal, Waker},
     trail::directories,
 };
 
@@ -54,6 +54,12 @@ impl Lookout {
         self.pace
     }
 
+    /// Sets the watches and asks for a first look.
+    pub(super) fn begin(&mut self) {
+        self.renew_watches();
+        self.waker.wake();
+    }
+
     #[cfg(test)]
     pub(super) fn is_polling(&self) -> bool {
         self.polling
@@ -62,13 +68,14 @@ impl Lookout {
     /// Reads the file; `Some` if its content is another than at the last look.
     ///
     /// The watches are renewed first: what changes after the reading then makes an event.
-    pub(super) fn look(&mut self, signal: &Signal) -> Option<FileContent> {
+    pub(super) fn look(&mut self, reason: Reason, signal: &Signal) -> Option<FileContent> {
         self.renew_watches();
         let content = self.read()?;
         if content.hash == self.seen {
             return None;
         }
-        let settled = if self.polling { self.settle(content, signal)? } else { content };
+        let unsure = self.polling || reason == Reason::Poll;
+        let settled = if unsure { self.settle(content, signal)? } else { content };
         self.seen.clone_from(&settled.hash);
         Some(settled)
     }

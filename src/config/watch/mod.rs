@@ -76,14 +76,12 @@ impl Drop for Watcher {
     }
 }
 
-/// The thread: look once, since the file may have changed before it was watched; then whenever there is a reason.
+/// The thread. It begins as if an event had come, since the file may have changed before it was watched.
 fn keep_watch(mut lookout: Lookout, signal: &Signal, publish: &watch::Sender<Option<FileContent>>) {
-    loop {
-        if let Some(content) = lookout.look(signal) {
+    lookout.begin();
+    while let Some(reason) = signal.wait(lookout.pace()) {
+        if let Some(content) = lookout.look(reason, signal) {
             publish.send_replace(Some(content));
-        }
-        if !signal.wait(lookout.pace()) {
-            return;
         }
     }
 }

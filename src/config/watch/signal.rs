@@ -4,7 +4,7 @@ use std::{
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
-        mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel},
+        mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel},
     },
     time::{Duration, Instant},
 };
@@ -25,6 +25,15 @@ pub(super) struct Signal {
     stopped: Arc<AtomicBool>,
 }
 
+/// Why to look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reason {
+    /// Something happened, and then nothing for a while: the writer is probably done.
+    Events,
+    /// It was time to. Nothing is known of writers.
+    Poll,
+}
+
 pub(super) fn pair() -> (Waker, Signal) {
     // One place is enough: a call that finds it taken has been made already.
     let (sender, receiver) = sync_channel(1);
@@ -33,8 +42,9 @@ pub(super) fn pair() -> (Waker, Signal) {
 }
 
 impl Waker {
-    pub(super) fn wake(&self) {
-        let _already_called = self.calls.try_send(());
+    /// `false` if nobody waits any more.
+    pub(super) fn wake(&self) -> bool {
+        !matches!(self.calls.try_send(()), Err(TrySendError::Disconnected(())))
     }
 
     pub(super) fn stop(&self) {
@@ -44,13 +54,16 @@ impl Waker {
 }
 
 impl Signal {
-    /// Waits for a call and for the quiet after it, or for the poll. `false` means stop.
-    pub(super) fn wait(&self, pace: Pace) -> bool {
-        if self.called_within(pace.poll) {
+    /// Waits for a call and for the quiet after it, or for the poll. `None` means stop.
+    pub(super) fn wait(&self, pace: Pace) -> Option<Reason> {
+        let reason = if self.called_within(pace.poll) {
             let burst = Instant::now();
             while !self.stopped() && burst.elapsed() < pace.burst_max && self.called_within(pace.quiet) {}
-        }
-        !self.stopped()
+            Reason::Events
+        } else {
+            Reason::Poll
+        };
+        Some(reason).filter(|_| !self.stopped())
     }
 
     /// Waits for a call, at most this long.

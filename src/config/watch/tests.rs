@@ -76,20 +76,49 @@ async fn an_edit_in_place_is_seen() {
 }
 
 #[tokio::test]
-async fn a_writer_that_truncates_and_takes_its_time_is_seen_whole() {
+async fn a_writer_that_truncates_and_takes_its_time_is_seen_in_the_end() {
     let room = Room::new();
     let path = room.write("config.toml", "round 0");
-    let mut watcher = watch(&room, &path, EVENTS_ONLY);
-    for round in 1..=ROUNDS {
-        let content = format!("round {round}, written slowly");
-        let mut file = File::create(&path).unwrap();
-        for byte in content.as_bytes() {
-            file.write_all(&[*byte]).unwrap();
-            file.sync_data().unwrap();
-        }
-        drop(file);
-        wait_for(&mut watcher, &content).await;
+    each_round_is_seen(&room, &path, |_, content| write_bytewise(&path, content)).await;
+}
+
+#[tokio::test]
+async fn a_half_written_file_is_not_told_while_the_writer_is_at_it() {
+    let room = Room::new();
+    let path = room.write("config.toml", "round 0");
+    // So long a quiet that no stall of a loaded machine looks like the end of the writing.
+    let patient = Pace { quiet: Duration::from_secs(1), burst_max: PATIENCE, ..EVENTS_ONLY };
+    let mut watcher = watch(&room, &path, patient);
+    for content in ["the first, whole", "the second, whole"] {
+        write_bytewise(&path, content);
+        let told = timeout(PATIENCE, watcher.changed()).await.unwrap();
+        assert_eq!(told.bytes, content.as_bytes());
     }
+}
+
+fn write_bytewise(path: &Path, content: &str) {
+    let mut file = File::create(path).unwrap();
+    for byte in content.as_bytes() {
+        file.write_all(&[*byte]).unwrap();
+        file.sync_data().unwrap();
+    }
+}
+
+#[test]
+fn a_burst_without_end_is_looked_at_all_the_same() {
+    let (waker, signal) = signal::pair();
+    let pace = Pace { quiet: PATIENCE, burst_max: Duration::from_millis(50), poll: PATIENCE, events: true };
+    let noise = std::thread::spawn(move || {
+        let started = Instant::now();
+        // Ends when the ear is gone.
+        while waker.wake() && started.elapsed() < PATIENCE {
+            std::thread::yield_now();
+        }
+        started.elapsed()
+    });
+    assert_eq!(signal.wait(pace), Some(signal::Reason::Events));
+    drop(signal);
+    assert!(noise.join().unwrap() < PATIENCE, "it waited until the noise was over");
 }
 
 #[tokio::test]
@@ -143,24 +172,46 @@ async fn a_current_link_in_another_directory_is_seen() {
     let room = Room::new();
     room.write("releases/0/config.toml", "round 0");
     fs::create_dir(room.path("etc")).unwrap();
-    symlink(room.path("releases/0"), room.path("current")).unwrap();
-    symlink("../current/config.toml", room.path("etc/config.toml")).unwrap();
+    // The link's directory is not above the file's: no watch but its own sees the swap.
+    fs::create_dir(room.path("links")).unwrap();
+    symlink(room.path("releases/0"), room.path("links/current")).unwrap();
+    symlink("../links/current/config.toml", room.path("etc/config.toml")).unwrap();
     each_round_is_seen(&room, &room.path("etc/config.toml"), |round, content| {
         room.write(&format!("releases/{round}/config.toml"), content);
-        symlink(room.path(&format!("releases/{round}")), room.path("next")).unwrap();
-        fs::rename(room.path("next"), room.path("current")).unwrap();
+        symlink(room.path(&format!("releases/{round}")), room.path("links/next")).unwrap();
+        fs::rename(room.path("links/next"), room.path("links/current")).unwrap();
     })
     .await;
 }
 
 #[tokio::test]
-async fn a_replaced_parent_directory_is_seen() {
+async fn a_replaced_parent_directory_is_seen_and_so_is_an_edit_in_the_new_one() {
     let room = Room::new();
     let path = room.write("etc/config.toml", "round 0");
     each_round_is_seen(&room, &path, |round, content| {
+        if round % 2 == 0 {
+            // Only the new directory's own watch sees this.
+            return fs::write(&path, content).unwrap();
+        }
         room.write("next/config.toml", content);
         fs::rename(room.path("etc"), room.path(&format!("old{round}"))).unwrap();
         fs::rename(room.path("next"), room.path("etc")).unwrap();
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn after_a_link_was_swapped_an_edit_in_its_new_target_is_seen() {
+    let room = Room::new();
+    room.write("releases/0/config.toml", "round 0");
+    symlink(room.path("releases/0"), room.path("current")).unwrap();
+    each_round_is_seen(&room, &room.path("current/config.toml"), |round, content| {
+        if round % 2 == 0 {
+            return fs::write(room.path("current/config.toml"), content).unwrap();
+        }
+        room.write(&format!("releases/{round}/config.toml"), content);
+        symlink(room.path(&format!("releases/{round}")), room.path("next")).unwrap();
+        fs::rename(room.path("next"), room.path("current")).unwrap();
     })
     .await;
 }
@@ -289,7 +340,7 @@ fn at_the_watch_limit_it_polls_until_watches_are_to_be_had_again() {
     let mut lookout = Lookout::new(&path, "", EVENTS_ONLY, &room.root, waker);
     lookout.fall_back(&notify::Error::new(notify::ErrorKind::MaxFilesWatch));
     assert!(lookout.is_polling());
-    assert_eq!(lookout.look(&signal).unwrap().bytes, b"a");
+    assert_eq!(lookout.look(signal::Reason::Events, &signal).unwrap().bytes, b"a");
     assert!(!lookout.is_polling());
 }
 

@@ -1,0 +1,134 @@
+//! What switch, rollback and deploy have in common: conditions, waiting, and the answer to a change.
+
+use std::time::Duration;
+
+use clap::Args as ClapArgs;
+
+use crate::{
+    api::{ChangeReply, WaitFor},
+    cli::{
+        args,
+        client::Answer,
+        error::CliError,
+        exit::ExitCode,
+        page::{Page, Style},
+        render,
+        session::Session,
+    },
+};
+
+/// Conditions of a change, and what to wait for.
+#[derive(Clone, Debug, Default, ClapArgs)]
+pub struct ChangeArgs {
+    /// Refuse unless the service is at this generation.
+    #[arg(long, value_name = "N")]
+    pub if_generation: Option<u64>,
+    /// Move traffic although the gate fails; the journal records it.
+    #[arg(long)]
+    pub force: bool,
+    /// Why, for the journal.
+    #[arg(long, value_name = "TEXT")]
+    pub reason: Option<String>,
+    #[command(flatten)]
+    pub waiting: WaitArgs,
+}
+
+/// Whether to wait for the drain of the slot that served before.
+#[derive(Clone, Debug, Default, ClapArgs)]
+pub struct WaitArgs {
+    /// Wait until nothing runs any more on the slot that served before.
+    #[arg(long)]
+    pub wait_drained: bool,
+    /// How long to wait for that, such as 90s or 10m; without it, 10m.
+    #[arg(long, value_name = "TIME", value_parser = args::duration, requires = "wait_drained")]
+    pub timeout: Option<Duration>,
+}
+
+impl WaitArgs {
+    pub(super) fn wait(&self) -> Option<WaitFor> {
+        self.wait_drained.then_some(WaitFor::Drained)
+    }
+
+    pub(super) fn timeout_text(&self) -> Option<String> {
+        self.wait_drained.then(|| render::duration(self.time()))
+    }
+
+    /// How long the admin API may take over it.
+    pub(super) fn time(&self) -> Duration {
+        if self.wait_drained { self.timeout.unwrap_or(TIMEOUT_DEFAULT) } else { Duration::ZERO }
+    }
+}
+
+/// Shows the answer to a change and ends with the code for it.
+pub(super) fn conclude(
+    answer: &Answer<ChangeReply>,
+    waiting: &WaitArgs,
+    session: &mut Session<'_>,
+) -> Result<ExitCode, CliError> {
+    session.show(answer, |page, reply| draw(page, reply, waiting.wait_drained))?;
+    let unsafe_still = answer.value.drain.as_ref().is_some_and(|drain| !drain.safe_to_delete);
+    let late = waiting.wait_drained && (unsafe_still || answer.status == STATUS_UNDER_WAY);
+    Ok(if late { ExitCode::NotDrained } else { ExitCode::Done })
+}
+
+fn draw(page: &mut Page, reply: &ChangeReply, waited: bool) {
+    page.paint(Style::Strong, &reply.message);
+    page.end();
+    if reply.forced {
+        page.paint(Style::Warning, "The gate failed and was overruled; the journal has it.");
+        page.end();
+        reply.gate.iter().for_each(|report| render::gate(page, report));
+    }
+    let Some(drain) = &reply.drain else { return };
+    let old = reply.active.other();
+    render::drain(page, old, drain);
+    if !drain.safe_to_delete {
+        let (service, time) =
+            (&reply.service, if waited { "not drained in time; to wait on" } else { "to wait for it" });
+        page.line(format!("hint: {time}: verdigris drain {service} {old} --wait"));
+    }
+}
+
+pub(super) const TIMEOUT_DEFAULT: Duration = Duration::from_secs(600);
+const STATUS_UNDER_WAY: u16 = 202;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::commands::samples;
+
+    fn text(reply: &ChangeReply, waited: bool) -> String {
+        let mut page = Page::new(false);
+        draw(&mut page, reply, waited);
+        page.into_text()
+    }
+
+    #[test]
+    fn a_switch_is_a_sentence_and_a_drain() {
+        let mut reply = samples::switched();
+        assert_eq!(
+            text(&reply, false),
+            "iris: switched to green, generation 8\n\
+             blue: not safe to delete: 2 requests still running, the oldest for 1s\n\
+             hint: to wait for it: verdigris drain iris blue --wait\n"
+        );
+        reply.drain = Some(samples::drained());
+        assert_eq!(
+            text(&reply, true),
+            "iris: switched to green, generation 8\n\
+             blue: safe to delete: nothing runs on the slot and nothing new can start there\n"
+        );
+    }
+
+    #[test]
+    fn a_forced_switch_shows_what_was_overruled() {
+        let reply = ChangeReply { forced: true, gate: Some(samples::gate(false)), drain: None, ..samples::switched() };
+        assert_eq!(
+            text(&reply, false),
+            "iris: switched to green, generation 8\n\
+             The gate failed and was overruled; the journal has it.\n\
+             \x20 readiness failed (5ms)\n\
+             \x20   http://127.0.0.1:9002: connection refused (1 ms)\n"
+        );
+    }
+}

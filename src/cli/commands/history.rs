@@ -1,0 +1,110 @@
+//! `verdigris history`.
+
+use std::time::Duration;
+
+use clap::Args as ClapArgs;
+
+use super::service_path;
+use crate::{
+    api::{Action, History, HistoryEntry, Outcome},
+    cli::{
+        error::CliError,
+        exit::ExitCode,
+        page::{Cell, Page, Style},
+        session::Session,
+    },
+    ids::ServiceName,
+};
+
+/// Show what changed: when, what, who and why, the newest first.
+#[derive(Clone, Debug, ClapArgs)]
+pub struct HistoryArgs {
+    pub service: ServiceName,
+    /// How many entries.
+    #[arg(long, value_name = "N", default_value_t = 20)]
+    pub limit: u32,
+}
+
+pub(in crate::cli) async fn run(args: &HistoryArgs, session: &mut Session<'_>) -> Result<ExitCode, CliError> {
+    let path = format!("{}/history?limit={}", service_path(&args.service), args.limit);
+    let answer = session.client.look(&path, Duration::ZERO).await?;
+    session.show(&answer, draw)?;
+    Ok(ExitCode::Done)
+}
+
+fn draw(page: &mut Page, history: &History) {
+    if history.entries.is_empty() {
+        return page.line("No entries.");
+    }
+    let header = ["TIME", "ACTION", "SLOTS", "GENERATION", "ACTOR", "VERSION", "RESULT", "REASON"];
+    page.table(0, &header, &history.entries.iter().map(row).collect::<Vec<_>>());
+}
+
+fn row(entry: &HistoryEntry) -> Vec<Cell> {
+    vec![
+        Cell::plain(&entry.at),
+        Cell::plain(action(entry.action)),
+        Cell::plain(slots(entry)),
+        Cell::plain(entry.generation.to_string()),
+        Cell::plain(&entry.actor),
+        Cell::plain(entry.version.as_deref().unwrap_or("-")),
+        result(entry),
+        Cell::plain(entry.reason.as_deref().unwrap_or_default()),
+    ]
+}
+
+fn action(action: Action) -> &'static str {
+    match action {
+        Action::Switch => "switch",
+        Action::Rollback => "rollback",
+        Action::Slot => "slot",
+        Action::Added => "added",
+        Action::Removed => "removed",
+        Action::Settings => "settings",
+        Action::Cut => "cut",
+    }
+}
+
+fn slots(entry: &HistoryEntry) -> String {
+    match (entry.from, entry.to) {
+        (Some(from), Some(to)) if from != to => format!("{from} \u{2192} {to}"),
+        (_, Some(slot)) | (Some(slot), None) => slot.to_string(),
+        (None, None) => "-".to_owned(),
+    }
+}
+
+fn result(entry: &HistoryEntry) -> Cell {
+    match entry.outcome {
+        Outcome::Refused => Cell::new(Style::Bad, "refused"),
+        Outcome::Done if entry.forced => Cell::new(Style::Warning, "forced"),
+        Outcome::Done => Cell::new(Style::Good, "done"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::commands::samples;
+
+    fn text(history: &History) -> String {
+        let mut page = Page::new(false);
+        draw(&mut page, history);
+        page.into_text()
+    }
+
+    #[test]
+    fn a_table_newest_first() {
+        assert_eq!(
+            text(&samples::history()),
+            "TIME                      ACTION  SLOTS         GENERATION  ACTOR             VERSION     RESULT   REASON\n\
+             2026-11-01T12:00:02.000Z  switch  blue \u{2192} green  9           cli alice         2026-12-01  forced   weekly model\n\
+             2026-11-01T12:00:01.000Z  switch  blue \u{2192} green  8           api 127.0.0.1     2026-11-01  refused  the gate failed\n\
+             2026-11-01T12:00:00.000Z  added   -             8           file config.toml  -           done\n"
+        );
+    }
+
+    #[test]
+    fn no_entries_are_said() {
+        assert_eq!(text(&History { entries: vec![] }), "No entries.\n");
+    }
+}

@@ -1,0 +1,36 @@
+//! One file for each client command: its arguments, what it asks, what it shows, how it ends.
+//!
+//! Never: connecting (that is `client`), aligning (that is `page`).
+
+mod change;
+pub(super) mod deploy;
+pub(super) mod drain;
+pub(super) mod history;
+pub(super) mod reload;
+pub(super) mod rollback;
+pub(super) mod status;
+pub(super) mod switch;
+pub(super) mod test;
+
+#[cfg(test)]
+mod samples;
+
+pub use change::{ChangeArgs, WaitArgs};
+pub use deploy::DeployArgs;
+pub use drain::DrainArgs;
+pub use history::HistoryArgs;
+pub use reload::ReloadArgs;
+pub use rollback::RollbackArgs;
+pub use status::StatusArgs;
+pub use switch::SwitchArgs;
+pub use test::TestArgs;
+
+use crate::ids::{ServiceName, Slot};
+
+fn service_path(service: &ServiceName) -> String {
+    format!("/v1/services/{service}")
+}
+
+fn slot_path(service: &ServiceName, slot: Slot) -> String {
+    format!("/v1/services/{service}/slots/{slot}")
+}
