@@ -1,0 +1,136 @@
+//! SIGTERM: first not ready, then no new work, then the end of what runs, and only then the exit.
+
+use crate::support::{
+    binary::{Binary, with_own_addresses},
+    client::get,
+    config::Config,
+    grpc::Channel,
+    grpc_origin::GrpcOrigin,
+    origin::Origin,
+    wait::{until, until_true, within},
+};
+
+struct Set {
+    blue: Origin,
+    proxy: Binary,
+    _others: (Origin, GrpcOrigin, GrpcOrigin),
+    _dir: tempfile::TempDir,
+}
+
+async fn set(tables: &str) -> Set {
+    let (blue, green) = (Origin::start("blue").await, Origin::start("green").await);
+    let (blue_grpc, green_grpc) = (GrpcOrigin::start("blue").await, GrpcOrigin::start("green").await);
+    let config = Config::pair_with_grpc((&blue, &blue_grpc), (&green, &green_grpc)).tables(tables);
+    let config = with_own_addresses(config);
+    let dir = tempfile::tempdir().unwrap();
+    let proxy = Binary::start(dir.path(), &config).await;
+    proxy.admin.until_healthy("iris").await;
+    Set { blue, proxy, _others: (green, blue_grpc, green_grpc), _dir: dir }
+}
+
+/// Fails when: a stream is cut by the shutdown, the process leaves before it is empty, or stays after.
+#[tokio::test]
+async fn what_runs_is_finished_first() {
+    let Set { blue, mut proxy, _others, _dir } = set("[proxy.shutdown]\ndelay = \"300ms\"\nlinger = \"200ms\"").await;
+    let mut sse = proxy.conn().await;
+    sse.send(&get("/?do=steps&n=3")).await;
+    sse.head().await;
+    let channel = Channel::open(proxy.addr).await;
+    let mut call = channel.start("Bidi").await;
+    call.say("a").await;
+    assert!(call.next().await.is_some());
+    let mut early = proxy.conn().await;
+
+    proxy.signal("TERM");
+    until("/ready to say 503", || async {
+        let reply = proxy.admin.call("GET", "/ready", None).await;
+        if reply.status == 503 { Ok(()) } else { Err(reply.status) }
+    })
+    .await;
+    assert_eq!(early.call(&get("/")).await.status, 200, "a connection from before is still served");
+    let addr = proxy.addr;
+    until("new connections to be refused", || async {
+        match tokio::net::TcpStream::connect(addr).await {
+            Ok(_) => Err("still accepts"),
+            Err(_) => Ok(()),
+        }
+    })
+    .await;
+
+    for _ in 0..3 {
+        assert!(proxy.is_running());
+        blue.step();
+        assert!(sse.event().await.is_some());
+    }
+    assert_eq!(sse.event().await.as_deref(), Some("[DONE]"));
+    assert_eq!(sse.event().await, None);
+    call.say("b").await;
+    assert_eq!(call.next().await.as_deref(), Some("blue:b"));
+    assert!(proxy.is_running());
+    call.half_close();
+    assert_eq!(call.finish().await.grpc_status().as_deref(), Some("0"));
+    drop((sse, call, channel, early));
+    let status = proxy.exit().await;
+    assert!(status.success(), "{status}");
+}
+
+/// Fails when: an idle client holds the process, or a request that crosses the shutdown is lost without a word.
+#[tokio::test]
+async fn idle_connections_do_not_hold_the_process() {
+    let Set { blue: _blue, mut proxy, _others, _dir } =
+        set("[proxy.shutdown]\ndelay = \"0s\"\nlinger = \"500ms\"").await;
+    let mut used = proxy.conn().await;
+    assert_eq!(used.call(&get("/")).await.status, 200);
+    let _silent = proxy.conn().await;
+    let channel = Channel::open(proxy.addr).await;
+    channel.call("Unary", &["x"]).await;
+    proxy.signal("TERM");
+    until("/ready to say 503", || async {
+        let reply = proxy.admin.call("GET", "/ready", None).await;
+        if reply.status == 503 { Ok(()) } else { Err(reply.status) }
+    })
+    .await;
+    used.send(&get("/")).await;
+    let head = used.head().await;
+    assert!(head.status == 200 && head.says_close(), "within the linger it is answered, and told: {head:?}");
+    let status = proxy.exit().await;
+    assert!(status.success(), "{status}");
+    until_true("the HTTP/2 client to be told", || channel.ended().is_some()).await;
+}
+
+/// Fails when: the deadline does not cut, or what it cuts looks complete.
+#[tokio::test]
+async fn the_deadline_cuts_visibly() {
+    let Set { blue, mut proxy, _others, _dir } =
+        set("[proxy.shutdown]\ndelay = \"0s\"\nlinger = \"100ms\"\ndeadline = \"400ms\"").await;
+    let mut sse = proxy.conn().await;
+    sse.send(&get("/?do=steps&n=3")).await;
+    sse.head().await;
+    blue.step();
+    assert!(sse.event().await.is_some());
+    proxy.signal("TERM");
+    assert!(within("the cut", sse.try_event()).await.is_err(), "never a clean end");
+    proxy.exit().await;
+}
+
+/// Fails when: SIGINT in a terminal does not end the process.
+#[tokio::test]
+async fn an_interrupt_ends_an_idle_process() {
+    let Set { blue: _blue, mut proxy, _others, _dir } =
+        set("[proxy.shutdown]\ndelay = \"0s\"\nlinger = \"100ms\"").await;
+    proxy.signal("INT");
+    let status = proxy.exit().await;
+    assert!(status.success(), "{status}");
+}
+
+/// Fails when: a client that does not read holds the process beyond its deadline.
+#[tokio::test]
+async fn the_deadline_holds_for_stalled_clients_too() {
+    let Set { blue, mut proxy, _others, _dir } =
+        set("[proxy.shutdown]\ndelay = \"0s\"\nlinger = \"100ms\"\ndeadline = \"400ms\"").await;
+    let mut stalled = proxy.conn().await;
+    stalled.send(&get("/?do=big&bytes=200000000")).await;
+    until_true("the answer to be on its way", || blue.hits() == 1).await;
+    proxy.signal("TERM");
+    proxy.exit().await;
+}

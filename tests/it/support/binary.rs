@@ -1,0 +1,94 @@
+//! The real binary as a process of its own, for what cannot be seen from inside: signals, exit codes, kill -9.
+
+use std::{
+    net::{SocketAddr, TcpListener},
+    path::Path,
+    process::{Child, Command, ExitStatus, Stdio},
+    sync::atomic::{AtomicU16, Ordering::SeqCst},
+};
+
+use tokio::net::TcpStream;
+
+use super::{admin::Admin, client::Conn, config::Config, wait::until};
+
+/// A running process; dropping it kills it.
+pub(crate) struct Binary {
+    pub(crate) addr: SocketAddr,
+    pub(crate) admin: Admin,
+    child: Child,
+}
+
+/// An address that nobody has. Below the range from which outgoing connections take theirs, so that it stays free
+/// while the process is down.
+fn free_address() -> SocketAddr {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let start = 10_000 + u16::try_from(std::process::id() % 20_000).unwrap();
+    loop {
+        let addr = SocketAddr::from(([127, 0, 0, 1], start + NEXT.fetch_add(1, SeqCst)));
+        if TcpListener::bind(addr).is_ok() {
+            return addr;
+        }
+    }
+}
+
+/// The same configuration with addresses that stay the same over restarts.
+pub(crate) fn with_own_addresses(mut config: Config) -> Config {
+    config.listen = free_address().to_string();
+    config.admin = free_address().to_string();
+    config
+}
+
+impl Binary {
+    /// Starts on a directory; the configuration must have addresses of its own.
+    pub(crate) async fn start(dir: &Path, config: &Config) -> Self {
+        let path = dir.join("verdigris.toml");
+        std::fs::write(&path, config.text()).unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_verdigris"));
+        command.arg("run").arg("--config").arg(&path).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        let mut child = command.spawn().unwrap();
+        let (addr, admin): (SocketAddr, SocketAddr) = (config.listen.parse().unwrap(), config.admin.parse().unwrap());
+        until("the process to listen", || {
+            let ended = child.try_wait().unwrap();
+            assert!(ended.is_none(), "the process ended: {ended:?}");
+            async move {
+                TcpStream::connect(admin).await?;
+                TcpStream::connect(addr).await.map(drop)
+            }
+        })
+        .await;
+        Self { addr, admin: Admin { addr: admin }, child }
+    }
+
+    pub(crate) async fn conn(&self) -> Conn {
+        Conn::open(self.addr).await
+    }
+
+    pub(crate) fn signal(&self, name: &str) {
+        let kill = format!("kill -{name} {}", self.child.id());
+        assert!(Command::new("sh").args(["-c", &kill]).status().unwrap().success(), "{kill}");
+    }
+
+    pub(crate) fn kill_dash_nine(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    pub(crate) fn is_running(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_none()
+    }
+
+    pub(crate) async fn exit(&mut self) -> ExitStatus {
+        until("the process to exit", || {
+            let ended = self.child.try_wait().unwrap();
+            async move { ended.ok_or("still runs") }
+        })
+        .await
+    }
+}
+
+impl Drop for Binary {
+    fn drop(&mut self) {
+        self.child.kill().ok();
+        self.child.wait().ok();
+    }
+}
