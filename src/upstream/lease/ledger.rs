@@ -147,7 +147,7 @@ impl Lease {
         let mut entries = self.ledger.entries.borrow_mut();
         let entry = &mut entries[self.key];
         if entry.kind != kind {
-            entry.tenure.count.reclassify(self.ledger.worker, entry.kind as usize, kind as usize);
+            entry.tenure.count.reclassify(self.ledger.worker, entry.kind, kind);
             entry.kind = kind;
         }
     }
@@ -197,7 +197,7 @@ impl Drop for Lease {
             return;
         }
         let entry = entries.remove(self.key);
-        entry.tenure.count.release(self.ledger.worker, entry.kind as usize);
+        entry.tenure.count.release_as(self.ledger.worker, entry.kind);
         entry.tenure.wake_if_drained();
     }
 }
@@ -242,8 +242,8 @@ mod tests {
         let old = ledger.acquire(&tenure, now).unwrap();
         let _young = ledger.acquire(&tenure, now + Duration::from_secs(3)).unwrap();
         old.classify(LeaseKind::Tunnel);
-        assert_eq!(tenure.in_flight_of(LeaseKind::Tunnel), 1);
-        assert_eq!(tenure.in_flight_of(LeaseKind::Unary), 1);
+        let held = tenure.in_flight();
+        assert_eq!((held.unary, held.stream, held.tunnel), (1, 0, 1));
         let ages = ledger.oldest(&[(*tenure).clone()], now + Duration::from_secs(5));
         assert_eq!(ages, [Some(Duration::from_secs(5))]);
     }
