@@ -1,10 +1,13 @@
 //! Parses arguments, hands over, and exits with a code.
-fn main() {
-    let path = std::env::args().nth(1).unwrap_or_default();
-    let mut o = verdigris::app::Options::new(path);
-    o.signals = true;
-    match verdigris::app::start(o) {
-        Ok(r) => r.join(),
-        Err(e) => eprintln!("{e:#}"),
-    }
+
+use std::process::ExitCode;
+
+use verdigris::{app, cli};
+
+fn main() -> ExitCode {
+    let code = match cli::parse(std::env::args_os()) {
+        Ok(args) => app::execute(&args),
+        Err(exit) => exit.tell(&mut std::io::stdout(), &mut std::io::stderr()),
+    };
+    ExitCode::from(code)
 }

@@ -1,0 +1,83 @@
+//! A running proxy, as whoever started it sees it.
+
+use std::{net::SocketAddr, path::PathBuf, thread};
+
+use tokio::sync::watch;
+
+use super::shutdown::Stop;
+use crate::{admin, control::Handle};
+
+/// What to run.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The TOML file.
+    pub config: PathBuf,
+    /// React to SIGTERM, SIGINT and SIGHUP. Off for a proxy inside another program.
+    pub signals: bool,
+}
+
+impl Options {
+    pub fn new(config: impl Into<PathBuf>) -> Self {
+        Self { config: config.into(), signals: false }
+    }
+}
+
+/// A running proxy. Dropping it begins its shutdown and does not wait.
+#[derive(Debug)]
+pub struct Running {
+    pub(super) proxy_addr: SocketAddr,
+    pub(super) admin_addr: admin::BoundAddr,
+    pub(super) handle: Handle,
+    pub(super) stop: watch::Sender<Stop>,
+    pub(super) thread: Option<thread::JoinHandle<()>>,
+}
+
+impl Running {
+    /// Where clients connect.
+    pub fn proxy_addr(&self) -> SocketAddr {
+        self.proxy_addr
+    }
+
+    /// Where the admin API listens.
+    pub fn admin(&self) -> &admin::BoundAddr {
+        &self.admin_addr
+    }
+
+    /// The admin API's TCP address.
+    ///
+    /// # Panics
+    /// If it listens on a unix socket.
+    pub fn admin_addr(&self) -> SocketAddr {
+        match self.admin_addr {
+            admin::BoundAddr::Tcp(address) => address,
+            #[allow(clippy::panic, reason = "documented: the caller wrote the config")]
+            admin::BoundAddr::Unix(_) => panic!("admin.listen is a unix socket"),
+        }
+    }
+
+    /// The control plane, without HTTP.
+    pub fn handle(&self) -> &Handle {
+        &self.handle
+    }
+
+    /// Finishes what runs and ends; returns at once.
+    pub fn begin_shutdown(&self) {
+        self.stop.send_replace(Stop::Gracefully);
+    }
+
+    /// Returns when the proxy has ended.
+    pub fn join(mut self) {
+        if let Some(thread) = self.thread.take() {
+            // A panic in it has been reported by the panic hook.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if self.thread.is_some() {
+            self.stop.send_replace(Stop::Now);
+        }
+    }
+}

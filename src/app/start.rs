@@ -1,0 +1,194 @@
+//! Builds, binds and spawns, in an order in which a mistake ends the start and nothing else.
+
+use std::{
+    path::PathBuf,
+    sync::{Arc, mpsc},
+    thread,
+};
+
+use anyhow::Context as _;
+use tokio::sync::watch;
+
+use super::{
+    Options, Running,
+    shutdown::{Stop, listen_to_signals, shut_down, until},
+};
+use crate::{
+    admin,
+    config::{self, AccessLog as AccessTarget, Loaded, LogFormat, Settings},
+    control::{self, ControllerOptions, Handle},
+    net,
+    proxy::{Acceptor, WorkerHandle, WorkerOptions, spawn_worker},
+    store::Store,
+    table,
+    telemetry::{AccessLog, Registry, init_tracing},
+    upstream::Workers,
+};
+
+/// What is bound and opened before anything runs, so that a mistake ends the start and nothing else.
+struct Prepared {
+    loaded: Loaded,
+    config: PathBuf,
+    signals: bool,
+    proxy: std::net::TcpListener,
+    admin: admin::Listener,
+    store: Store,
+    recovered: Option<crate::store::State>,
+    registry: Registry,
+    token: Option<admin::Secret>,
+}
+
+/// Starts a proxy. It serves when this returns.
+///
+/// # Errors
+/// The config file is refused, an address cannot be bound, the state directory cannot be used.
+pub fn start(options: Options) -> anyhow::Result<Running> {
+    let loaded = config::load(&options.config).map_err(|problems| anyhow::anyhow!("{}", problems.render()))?;
+    let settings = &loaded.settings;
+    init_tracing(settings.log.format == LogFormat::Json, &settings.log.filter)?;
+    let prepared = prepare(&options, loaded)?;
+    let proxy_addr = prepared.proxy.local_addr().context("the proxy's listener has no address")?;
+    let admin_addr = prepared.admin.addr();
+    let (stop, stopped) = watch::channel(Stop::No);
+    let (ready, started) = mpsc::channel();
+    let thread = thread::Builder::new()
+        .name("control".into())
+        .spawn(move || control_thread(prepared, stopped, &ready))
+        .context("no thread for the control plane")?;
+    let handle = started.recv().context("the control plane ended while it started")??;
+    tracing::info!(proxy = %proxy_addr, admin = %admin_addr, "Verdigris serves.");
+    Ok(Running { proxy_addr, admin_addr, handle, stop, thread: Some(thread) })
+}
+
+fn prepare(options: &Options, loaded: Loaded) -> anyhow::Result<Prepared> {
+    let settings = &loaded.settings;
+    let (store, recovered) = Store::open(&settings.state_dir)?;
+    for note in &recovered.notes {
+        tracing::warn!("{note}");
+    }
+    let token = settings.admin.token_file.as_deref().map(admin::Secret::read).transpose()?;
+    Ok(Prepared {
+        config: options.config.clone(),
+        signals: options.signals,
+        proxy: net::bind(settings.proxy.listen, "proxy.listen")?,
+        admin: admin::bind(&settings.admin)?,
+        registry: Registry::new(settings.proxy.workers)?,
+        recovered: recovered.state,
+        store,
+        token,
+        loaded,
+    })
+}
+
+type Ready = mpsc::Sender<anyhow::Result<Handle>>;
+
+fn control_thread(prepared: Prepared, stopped: watch::Receiver<Stop>, ready: &Ready) {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .thread_name("control")
+        .enable_all()
+        .build()
+        .context("no runtime for the control plane");
+    match runtime {
+        Ok(runtime) => runtime.block_on(run(prepared, stopped, ready)),
+        Err(error) => drop(ready.send(Err(error))),
+    }
+}
+
+async fn run(prepared: Prepared, mut stopped: watch::Receiver<Stop>, ready: &Ready) {
+    let parts = match build(prepared).await {
+        Ok(parts) => parts,
+        Err(error) => return drop(ready.send(Err(error))),
+    };
+    if ready.send(Ok(parts.handle.clone())).is_err() {
+        return; // Whoever started us is gone.
+    }
+    let (down, mut signalled) = watch::channel(Stop::No);
+    if parts.signals {
+        tokio::spawn(listen_to_signals(parts.handle.clone(), down));
+    }
+    let wanted = until(&mut stopped, &mut signalled, Stop::Gracefully);
+    tokio::select! {
+        () = parts.acceptor.run() => {}
+        () = wanted => {}
+    }
+    shut_down(parts, stopped, signalled).await;
+}
+
+/// Everything that runs.
+pub(super) struct Parts {
+    pub(super) settings: Settings,
+    pub(super) handle: Handle,
+    pub(super) acceptor: Acceptor,
+    pub(super) workers: Vec<WorkerHandle>,
+    pub(super) threads: Vec<thread::JoinHandle<()>>,
+    pub(super) orders: Workers,
+    pub(super) admin: tokio::task::JoinHandle<()>,
+    pub(super) admin_stop: tokio::sync::oneshot::Sender<()>,
+    pub(super) watch: tokio::task::JoinHandle<()>,
+    pub(super) signals: bool,
+}
+
+async fn build(prepared: Prepared) -> anyhow::Result<Parts> {
+    let settings = prepared.loaded.settings.clone();
+    let registry = prepared.registry;
+    let access = start_access_log(&settings, &registry)?;
+    let (publisher, reader) = table::pointer();
+    let mut workers = Vec::new();
+    let mut threads = Vec::new();
+    for index in 0..settings.proxy.workers {
+        let options = WorkerOptions {
+            index,
+            workers: settings.proxy.workers,
+            limits: settings.proxy.limits.clone(),
+            registry: registry.clone(),
+            access: access.as_ref().map(AccessLog::sink),
+        };
+        let (worker, thread) = spawn_worker(options, reader.clone()).context("no thread for a worker")?;
+        workers.push(worker);
+        threads.push(thread);
+    }
+    let orders = Workers::new(workers.iter().map(|worker| worker.orders.clone()));
+    let (handle, _controller) = control::start(ControllerOptions {
+        config_path: prepared.config.clone(),
+        loaded: prepared.loaded.clone(),
+        store: prepared.store,
+        recovered: prepared.recovered,
+        publisher,
+        workers: orders.clone(),
+        registry: registry.clone(),
+    })
+    .await?;
+    let acceptor = Acceptor::new(prepared.proxy, workers.clone(), settings.proxy.limits.connections_max)
+        .context("the proxy's listener cannot be used")?;
+    let watcher = config::Watcher::start(&prepared.config, &prepared.loaded.hash)
+        .with_context(|| format!("{} cannot be watched", prepared.config.display()))?;
+    let watch = tokio::spawn(watch_file(handle.clone(), watcher));
+    let (admin_stop, admin_stopped) = tokio::sync::oneshot::channel::<()>();
+    let state =
+        admin::State { handle: handle.clone(), metrics: Arc::new(move || registry.render()), token: prepared.token };
+    let admin = tokio::spawn(admin::serve(prepared.admin, state, async move {
+        // An error only says that the sender is gone: shut down too.
+        let _ = admin_stopped.await;
+    }));
+    let signals = prepared.signals;
+    Ok(Parts { settings, handle, acceptor, workers, threads, orders, admin, admin_stop, watch, signals })
+}
+
+fn start_access_log(settings: &Settings, registry: &Registry) -> anyhow::Result<Option<AccessLog>> {
+    let log = match &settings.proxy.access_log {
+        AccessTarget::Off => return Ok(None),
+        AccessTarget::Stdout => AccessLog::start(None),
+        AccessTarget::File(path) => AccessLog::start(Some(path)),
+    };
+    let log = log.with_context(|| format!("proxy.access_log {:?} cannot be opened", settings.proxy.access_log))?;
+    registry.set_access_dropped(log.dropped());
+    Ok(Some(log))
+}
+
+async fn watch_file(handle: Handle, mut watcher: config::Watcher) {
+    loop {
+        watcher.changed().await;
+        handle.file_changed("file watch".to_owned()).await;
+    }
+}
