@@ -62,8 +62,11 @@ async fn the_servers_failures_pass() {
     );
     let reply = channel.call("FailLate", &["x"]).await;
     assert_eq!((reply.messages.len(), reply.grpc_status().as_deref()), (1, Some("13")));
-    let reset = channel.try_call("Reset", &["x"]).await.unwrap_err();
-    assert!(reset.is_reset() && reset.reason() != Some(Reason::NO_ERROR), "{reset:?}");
+    // A reset may overtake the head before it; then there is a status instead, which is just as clear.
+    match channel.try_call("Reset", &["x"]).await {
+        Err(reset) => assert!(reset.is_reset() && reset.reason() != Some(Reason::NO_ERROR), "{reset:?}"),
+        Ok(reply) => assert!(reply.grpc_status().is_some_and(|status| status != "0"), "{reply:?}"),
+    }
     assert_eq!(channel.call("Unary", &["x"]).await.messages, ["blue:x"], "one call's end is not the connection's");
 }
 
