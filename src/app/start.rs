@@ -46,7 +46,7 @@ pub fn start(options: Options) -> anyhow::Result<Running> {
     let loaded = config::load(&options.config).map_err(|problems| anyhow::anyhow!("{}", problems.render()))?;
     let settings = &loaded.settings;
     init_tracing(settings.log.format == LogFormat::Json, &settings.log.filter)?;
-    let prepared = prepare(&options, loaded)?;
+    let prepared = prepare(options, loaded)?;
     let proxy_addr = prepared.proxy.local_addr().context("the proxy's listener has no address")?;
     let admin_addr = prepared.admin.addr();
     let (stop, stopped) = watch::channel(Stop::No);
@@ -60,7 +60,7 @@ pub fn start(options: Options) -> anyhow::Result<Running> {
     Ok(Running { proxy_addr, admin_addr, handle, stop, thread: Some(thread) })
 }
 
-fn prepare(options: &Options, loaded: Loaded) -> anyhow::Result<Prepared> {
+fn prepare(options: Options, loaded: Loaded) -> anyhow::Result<Prepared> {
     let settings = &loaded.settings;
     let (store, recovered) = Store::open(&settings.state_dir)?;
     for note in &recovered.notes {
@@ -68,7 +68,7 @@ fn prepare(options: &Options, loaded: Loaded) -> anyhow::Result<Prepared> {
     }
     let token = settings.admin.token_file.as_deref().map(admin::Secret::read).transpose()?;
     Ok(Prepared {
-        config: options.config.clone(),
+        config: options.config,
         signals: options.signals,
         proxy: net::bind(settings.proxy.listen, "proxy.listen")?,
         admin: admin::bind(&settings.admin)?,

@@ -192,7 +192,8 @@ impl Courier<'_> {
             if !head.headers.contains_key(header::HOST)
                 && let Some(target) = pool.target()
             {
-                let host = HeaderValue::from_str(&target.authority).map_err(|_| internal("the endpoint's name"))?;
+                let host =
+                    HeaderValue::from_str(&target.authority).map_err(|_invalid| internal("the endpoint's name"))?;
                 head.headers.insert(header::HOST, host);
             }
         }
@@ -294,7 +295,7 @@ fn to_http2(head: &mut Parts, default_authority: &str) -> Result<(), Failure> {
     let target = head.uri.path_and_query().map_or("/", |target| target.as_str()).to_owned();
     let uri = Uri::builder().scheme("http").authority(authority).path_and_query(target).build();
     head.uri =
-        uri.map_err(|_| Failure::new(FailureKind::BadRequest, "the request target cannot be sent over HTTP/2"))?;
+        uri.map_err(|_invalid| Failure::new(FailureKind::BadRequest, "the request target cannot be sent over HTTP/2"))?;
     head.version = Version::HTTP_2;
     head.headers.remove(header::CONNECTION);
     head.headers.remove(header::UPGRADE);

@@ -75,7 +75,7 @@ fn host_of(authority: &Authority) -> Result<HeaderValue, Failure> {
     if !is_host(authority.as_str().as_bytes()) {
         return Err(bad("the authority is not a host name with an optional port"));
     }
-    HeaderValue::from_str(authority.as_str()).map_err(|_| bad("the authority is not a field value"))
+    HeaderValue::from_str(authority.as_str()).map_err(|_invalid| bad("the authority is not a field value"))
 }
 
 /// A host name or address and an optional port, by its characters (RFC 3986 section 3.2.2, without user information).
@@ -96,7 +96,7 @@ fn origin_form(uri: &Uri) -> Result<Uri, Failure> {
     let target = uri.path_and_query().map_or("/", |target| target.as_str());
     let target = if target.is_empty() { "/" } else { target };
     let target = if target.starts_with('?') { format!("/{target}") } else { target.to_owned() };
-    target.parse().map_err(|_| bad("the request target is not a path"))
+    target.parse().map_err(|_invalid| bad("the request target is not a path"))
 }
 
 /// The index of the service that takes the request.

@@ -57,7 +57,9 @@ impl AccessLog {
             Some(path) => Box::new(std::fs::OpenOptions::new().create(true).append(true).open(path)?),
         };
         let place = path.map(PathBuf::from);
-        std::thread::Builder::new().name("access-log".into()).spawn(move || write_all(&records, target, place))?;
+        std::thread::Builder::new()
+            .name("access-log".into())
+            .spawn(move || write_all(&records, target, place.as_deref()))?;
         Ok(Self { queue, dropped: Arc::new(AtomicU64::new(0)) })
     }
 
@@ -76,7 +78,7 @@ impl AccessLog {
     }
 }
 
-fn write_all(records: &Receiver<String>, mut target: Box<dyn std::io::Write + Send>, place: Option<PathBuf>) {
+fn write_all(records: &Receiver<String>, mut target: Box<dyn std::io::Write + Send>, place: Option<&Path>) {
     let mut failing = false;
     for text in records {
         match target.write_all(text.as_bytes()).and_then(|()| target.flush()) {
