@@ -65,5 +65,5 @@ async fn two_hundred_switches_lose_nothing() {
     let blue = proxy.admin.drain("iris", "blue").await;
     assert_eq!((&blue["in_flight"]["total"], &blue["cut"]), (&json!(0), &json!(0)), "{blue}");
     let history = proxy.admin.history("iris").await;
-    assert!(history.len() >= 100 || history.len() > SWITCHES, "{} entries", history.len());
+    assert!(history.len() >= 100, "a page of the history: {} entries", history.len());
 }
