@@ -49,6 +49,11 @@ pub(super) fn body<T: DeserializeOwned>(bytes: Result<Bytes, BytesRejection>) ->
         Problem::new(kind, format!("the body cannot be read: {error}"))
     })?;
     let text: &[u8] = if bytes.iter().all(u8::is_ascii_whitespace) { b"{}" } else { &bytes };
+    if text.trim_ascii_start().first() != Some(&b'{') {
+        // serde would take an array for an object's fields in their order.
+        return Err(Problem::new(ProblemKind::Invalid, "the body is not a JSON object")
+            .hint("see /openapi.json for the fields"));
+    }
     serde_json::from_slice(text).map_err(|error| {
         Problem::new(ProblemKind::Invalid, format!("the body is not what this call takes: {error}"))
             .hint("see /openapi.json for the fields")

@@ -69,6 +69,11 @@ pub(super) async fn listen_to_signals(handle: Handle, down: watch::Sender<Stop>)
 /// empty; only a configured deadline or a second signal cuts.
 pub(super) async fn shut_down(parts: Parts, mut stopped: watch::Receiver<Stop>, mut signalled: watch::Receiver<Stop>) {
     let shutdown = parts.settings.proxy.shutdown.clone();
+    let at_once = shutdown.delay.is_zero();
+    if at_once {
+        // Nobody in front is waited for: who sees the 503 finds clients already being told.
+        announce(&parts.workers).await;
+    }
     parts.handle.announce_shutdown();
     // Clients are still accepted while the load balancer in front has not noticed yet.
     let delayed = tokio::time::timeout(shutdown.delay, parts.acceptor.run());
@@ -78,8 +83,8 @@ pub(super) async fn shut_down(parts: Parts, mut stopped: watch::Receiver<Stop>, 
     }
     parts.acceptor.take_the_rest().await;
     drop(parts.acceptor);
-    for worker in &parts.workers {
-        worker.tell(Command::Announce).await;
+    if !at_once {
+        announce(&parts.workers).await;
     }
     linger(&parts.workers, shutdown.linger, until(&mut stopped, &mut signalled, Stop::Now)).await;
     for worker in &parts.workers {
@@ -114,6 +119,17 @@ pub(super) async fn shut_down(parts: Parts, mut stopped: watch::Receiver<Stop>, 
     let _ = parts.admin_stop.send(());
     let _ = tokio::time::timeout(Duration::from_secs(1), parts.admin).await;
     tracing::info!("Verdigris has ended.");
+}
+
+/// From here on clients are told: answers say `Connection: close`, HTTP/2 says GOAWAY.
+async fn announce(workers: &[WorkerHandle]) {
+    for worker in workers {
+        let (heard, told) = tokio::sync::oneshot::channel();
+        if worker.tell(Command::Announce(heard)).await {
+            // An error only says that the worker has ended.
+            let _ = told.await;
+        }
+    }
 }
 
 /// Reads idle clients a while longer: a request that is under way on an idle connection must not meet a reset (E17).

@@ -14,7 +14,7 @@ use crate::config;
 ///
 /// Deploy the new model to the standby slot, test it, switch, watch, roll back in one word if it is worse, drain.
 #[derive(Clone, Debug, Parser)]
-#[command(name = "verdigris", version, after_help = EXIT_CODES, max_term_width = 100)]
+#[command(name = "verdigris", version, after_help = EXIT_CODES)]
 pub struct Args {
     #[command(flatten)]
     pub options: ClientOptions,
@@ -90,5 +90,12 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
 
 const ADMIN_DEFAULT: &str = "http://127.0.0.1:9900";
 
-const EXIT_CODES: &str = "Exit codes: 0 done, 1 failed, 2 refused and nothing changed, 3 switched but not drained in time, \
-                          4 conflict (someone else changed it), 5 admin not reachable, 64 usage.";
+const EXIT_CODES: &str = "\
+Exit codes:
+  0   done
+  1   failed
+  2   refused, nothing changed
+  3   switched, but not drained in time
+  4   conflict: someone else changed it
+  5   the admin API is not reachable
+  64  usage";

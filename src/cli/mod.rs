@@ -18,6 +18,11 @@ mod render;
 mod run;
 mod session;
 
+#[cfg(test)]
+mod fake;
+#[cfg(test)]
+mod tests;
+
 pub use address::{AdminAddress, BadAdminAddress};
 pub use args::{Args, CheckArgs, ClientCommand, ClientOptions, Command, DemoArgs, RunArgs};
 pub use commands::{

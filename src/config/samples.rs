@@ -28,7 +28,9 @@ fn every_sample_loads_without_a_warning() {
         let path = entry.unwrap().path();
         let loaded = load(&path).unwrap_or_else(|problems| panic!("{problems}"));
         assert_eq!(loaded.warnings, [""; 0], "{}", path.display());
-        assert!(loaded.settings.proxy.listen.ip().is_loopback(), "{}", path.display());
+        // In a container, loopback is the container itself: only its sample listens to the outside.
+        let outside = path.ends_with("docker.toml");
+        assert_eq!(loaded.settings.proxy.listen.ip().is_loopback(), !outside, "{}", path.display());
         count += 1;
     }
     assert!(count >= 4, "only {count} samples");

@@ -108,7 +108,8 @@ impl Handle {
     }
 
     async fn oldest_ms(&self, view: &ServiceView, slot: Slot) -> Option<u64> {
-        let held: Vec<_> = view.slots[slot].tenures.iter().filter(|tenure| tenure.in_flight() > 0).cloned().collect();
+        let held: Vec<_> =
+            view.slots[slot].tenures.iter().filter(|tenure| tenure.in_flight().total > 0).cloned().collect();
         if held.is_empty() {
             return None;
         }

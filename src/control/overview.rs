@@ -13,10 +13,7 @@ use crate::{
     ids::{Generation, PerSlot, ServiceName, Slot},
     switch::{Change, Stage},
     telemetry::{GaugeSample, names},
-    upstream::{
-        Endpoint,
-        lease::{LeaseKind, Tenure},
-    },
+    upstream::{Endpoint, lease::Tenure},
 };
 
 /// Everything, as of the last change.
@@ -157,11 +154,14 @@ impl SlotView {
     }
 
     fn in_flight(&self) -> InFlight {
-        let of = |kind| self.tenures.iter().map(|tenure| tenure.in_flight_of(kind)).sum();
-        let (stream, tunnel) = (of(LeaseKind::Stream), of(LeaseKind::Tunnel));
-        let total: u64 = self.tenures.iter().map(|tenure| tenure.in_flight()).sum();
-        // `total` is what the verdict rests on; the kinds are read at slightly different instants.
-        InFlight { unary: total.saturating_sub(stream + tunnel), stream, tunnel, total }
+        let mut sum = InFlight::default();
+        for held in self.tenures.iter().map(|tenure| tenure.in_flight()) {
+            sum.unary += held.unary;
+            sum.stream += held.stream;
+            sum.tunnel += held.tunnel;
+            sum.total += held.total;
+        }
+        sum
     }
 
     fn cut(&self) -> u64 {

@@ -5,11 +5,13 @@
 //! reset.
 //! Never: what a request means, where it goes.
 
+mod abort;
 mod downstream;
 mod listen;
 mod patrol;
 mod serve;
 
+pub use abort::Abort;
 pub use listen::{BindError, bind};
 pub use patrol::{ClientConn, Patrol};
 pub use serve::{ConnRules, serve};

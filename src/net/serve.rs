@@ -26,6 +26,7 @@ use tokio::{
 
 use super::{
     ClientConn, Patrol,
+    abort::Abortable,
     downstream::Downstream,
     patrol::{Doing, Order, Watched},
 };
@@ -53,7 +54,7 @@ struct LocalExec;
 
 impl<F: Future<Output = ()> + 'static> hyper::rt::Executor<F> for LocalExec {
     fn execute(&self, future: F) {
-        tokio::task::spawn_local(future);
+        tokio::task::spawn_local(Abortable::new(future));
     }
 }
 
@@ -105,7 +106,8 @@ where
         watched.conn.set_http2();
         serve_h2(rules.h2.serve_connection(io, service), &watched).await;
     } else {
-        serve_h1(rules.h1.serve_connection(io, service).with_upgrades(), &watched).await;
+        // An HTTP/2 connection is ended stream by stream, each in a task of its own.
+        Abortable::new(serve_h1(rules.h1.serve_connection(io, service).with_upgrades(), &watched)).await;
     }
 }
 

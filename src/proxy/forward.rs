@@ -21,6 +21,7 @@ use super::{
 };
 use crate::{
     ids::EndpointId,
+    net,
     telemetry::FailureKind,
     upstream::{
         Conn, InFlight, LocalEndpoint, Pool, RequestBody, SendError, SharedBody,
@@ -250,6 +251,9 @@ impl Courier<'_> {
         }
         let (mut head, incoming) = answer.into_parts();
         let keep_alive = headers::keep_alive_timeout(&head.headers);
+        // Transfer-Encoding overrides, and only one of the two may be passed on (RFC 9112 section 6.3).
+        let ambiguous = head.headers.contains_key(header::TRANSFER_ENCODING)
+            && head.headers.remove(header::CONTENT_LENGTH).is_some();
         headers::end_hop(&mut head.headers);
         headers::disown(&mut head.headers);
         headers::mark(&mut head.headers, self.exchange);
@@ -257,7 +261,8 @@ impl Courier<'_> {
         self.classify(held, &head.headers);
         self.exchange.answered(head.status.as_u16(), true);
         // uvicorn closes silently after a 500: the next request must not find that out.
-        let reusable = !head.status.is_server_error();
+        let reusable = !head.status.is_server_error() && !ambiguous;
+        held.lease.set_abort(net::Abort::current());
         let body = AnswerBody::relay(RelayParts {
             incoming,
             exchange: self.exchange.clone(),

@@ -15,6 +15,9 @@ pub(super) fn normalise(request: &mut Parts) -> Result<(), Failure> {
         return Err(Failure::new(FailureKind::MethodRefused, "CONNECT has no meaning at a reverse proxy"));
     }
     check_framing(request)?;
+    if request.version < Version::HTTP_2 && request.uri.scheme().is_none() && request.uri.authority().is_some() {
+        return Err(bad("the request target is not a path"));
+    }
     let authority = request.uri.authority().cloned();
     let host = match authority {
         // HTTP/2's :authority and HTTP/1.1's absolute form both win over a Host field.
@@ -136,6 +139,7 @@ mod tests {
             ("/a", &[("host", "")], Some(FailureKind::BadRequest)),
             ("/a", &[("host", "h:port")], Some(FailureKind::BadRequest)),
             ("*", &[("host", "h")], Some(FailureKind::BadRequest)),
+            ("relative", &[("host", "h")], Some(FailureKind::BadRequest)),
             ("/a", &[("host", "h"), chunked], None),
             ("/a", &[("host", "h"), ("transfer-encoding", "Chunked")], None),
             ("/a", &[("host", "h"), ("transfer-encoding", "gzip, chunked")], Some(FailureKind::UnknownCoding)),

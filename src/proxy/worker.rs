@@ -14,7 +14,10 @@ use std::{
 };
 
 use http::HeaderValue;
-use tokio::{sync::mpsc, time::MissedTickBehavior};
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::MissedTickBehavior,
+};
 
 use super::{exchange::Client, forward::COMPLAINT_INTERVAL, handler, request_id::RequestIds, view::Views};
 use crate::{
@@ -35,8 +38,8 @@ const INBOX: usize = 1024;
 pub enum Command {
     /// Serve this client.
     Serve(TcpStream),
-    /// Shutdown began.
-    Announce,
+    /// Shutdown began; answers when clients are being told.
+    Announce(oneshot::Sender<()>),
     /// Close client connections as soon as nothing is open on them, then end.
     Finish,
 }
@@ -133,7 +136,11 @@ async fn run(
         tokio::select! {
             command = commands.recv() => match command {
                 Some(Command::Serve(stream)) => worker.serve(stream, &rules),
-                Some(Command::Announce) => worker.patrol.announce(),
+                Some(Command::Announce(heard)) => {
+                    worker.patrol.announce();
+                    // Who asked may have stopped waiting.
+                    let _ = heard.send(());
+                }
                 Some(Command::Finish) => {
                     finishing = true;
                     worker.patrol.finish();

@@ -53,6 +53,14 @@ impl WaitArgs {
         self.wait_drained.then(|| render::duration(self.time()))
     }
 
+    /// Tells a person why no prompt comes back.
+    pub(super) fn announce(&self, session: &mut Session<'_>) {
+        if self.wait_drained {
+            let time = render::duration(self.time());
+            session.progress(&format!("waiting up to {time} for the slot that served before to drain"));
+        }
+    }
+
     /// How long the admin API may take over it.
     pub(super) fn time(&self) -> Duration {
         if self.wait_drained { self.timeout.unwrap_or(TIMEOUT_DEFAULT) } else { Duration::ZERO }

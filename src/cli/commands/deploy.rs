@@ -21,6 +21,7 @@ use crate::{
 /// If they are not ready in time, the exit code is 2: the slot has its new endpoints, but this command moved no traffic.
 #[derive(Clone, Debug, ClapArgs)]
 pub struct DeployArgs {
+    /// The service's name.
     pub service: ServiceName,
     /// The slot, blue or green.
     pub slot: Slot,
@@ -39,7 +40,7 @@ pub struct DeployArgs {
     /// How long the slot may take to pass its gate.
     #[arg(long, value_name = "TIME", value_parser = args::duration, default_value = "2m")]
     pub wait_ready: Duration,
-    /// Then switch to it.
+    /// Then switch to it, unless someone else has changed the service meanwhile.
     #[arg(long)]
     pub switch: bool,
     #[command(flatten)]
@@ -47,6 +48,9 @@ pub struct DeployArgs {
 }
 
 pub(in crate::cli) async fn run(args: &DeployArgs, session: &mut Session<'_>) -> Result<ExitCode, CliError> {
+    if args.waiting.wait_drained && !args.switch {
+        return Err(CliError::Usage("--wait-drained waits for a switch; add --switch, or leave it out".to_owned()));
+    }
     let endpoints = pair(&args.endpoints, &args.grpc)?;
     let replaced = put(args, endpoints, session).await?;
     let tested = until_ready(args, session).await?;
@@ -57,6 +61,7 @@ pub(in crate::cli) async fn run(args: &DeployArgs, session: &mut Session<'_>) ->
         return test::conclude(&tested, session);
     }
     session.progress(&format!("{}: ready; switching", args.slot));
+    args.waiting.announce(session);
     let switched = switch(args, replaced.value.generation, session).await?;
     change::conclude(&switched, &args.waiting, session)
 }

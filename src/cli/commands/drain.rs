@@ -18,6 +18,7 @@ use crate::{
 /// Exit code 0 means that it is safe to delete; 3 that it is not, or not in time.
 #[derive(Clone, Debug, ClapArgs)]
 pub struct DrainArgs {
+    /// The service's name.
     pub service: ServiceName,
     /// The slot, blue or green.
     pub slot: Slot,

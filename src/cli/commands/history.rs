@@ -19,6 +19,7 @@ use crate::{
 /// Show what changed: when, what, who and why, the newest first.
 #[derive(Clone, Debug, ClapArgs)]
 pub struct HistoryArgs {
+    /// The service's name.
     pub service: ServiceName,
     /// How many entries.
     #[arg(long, value_name = "N", default_value_t = 20)]

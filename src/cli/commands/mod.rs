@@ -13,7 +13,7 @@ pub(super) mod switch;
 pub(super) mod test;
 
 #[cfg(test)]
-mod samples;
+pub(super) mod samples;
 
 pub use change::{ChangeArgs, WaitArgs};
 pub use deploy::DeployArgs;

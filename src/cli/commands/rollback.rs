@@ -16,6 +16,7 @@ use crate::{
 /// Move a service's traffic back to the slot that served before.
 #[derive(Clone, Debug, ClapArgs)]
 pub struct RollbackArgs {
+    /// The service's name.
     pub service: ServiceName,
     #[command(flatten)]
     pub change: ChangeArgs,
@@ -31,6 +32,7 @@ pub(in crate::cli) async fn run(args: &RollbackArgs, session: &mut Session<'_>) 
         timeout: waiting.timeout_text(),
     };
     let path = format!("{}/rollback", service_path(&args.service));
+    waiting.announce(session);
     let answer = session.client.change(Method::POST, &path, Some(&request), waiting.time()).await?;
     conclude(&answer, waiting, session)
 }

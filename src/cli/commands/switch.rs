@@ -16,6 +16,7 @@ use crate::{
 /// Move a service's traffic to the other slot, once it has passed its gate.
 #[derive(Clone, Debug, ClapArgs)]
 pub struct SwitchArgs {
+    /// The service's name.
     pub service: ServiceName,
     /// The slot to switch to, blue or green; without it, the other one.
     #[arg(long, value_name = "SLOT")]
@@ -35,6 +36,7 @@ pub(in crate::cli) async fn run(args: &SwitchArgs, session: &mut Session<'_>) ->
         timeout: waiting.timeout_text(),
     };
     let path = format!("{}/switch", service_path(&args.service));
+    waiting.announce(session);
     let answer = session.client.change(Method::POST, &path, Some(&request), waiting.time()).await?;
     conclude(&answer, waiting, session)
 }

@@ -22,6 +22,7 @@ use crate::{
 /// Run a slot's gate and show its evidence; no traffic moves.
 #[derive(Clone, Debug, ClapArgs)]
 pub struct TestArgs {
+    /// The service's name.
     pub service: ServiceName,
     /// The slot, blue or green.
     pub slot: Slot,

@@ -142,3 +142,13 @@ fn a_rotation_that_stopped_half_way_is_no_loss() {
     journal.append(&[switched("iris", 3)]).unwrap();
     assert_eq!(newest(&journal, "iris", 9).len(), 3);
 }
+
+#[test]
+fn history_does_not_show_what_was_not_acknowledged() {
+    let dir = dir();
+    let (mut journal, ..) = open(dir.path());
+    journal.append(&[switched("iris", 1)]).unwrap();
+    let refused = line::encode(&[switched("iris", 2)]).unwrap();
+    io::Write::write_all(&mut open_to_append(&journal.files.current()).unwrap(), refused.as_bytes()).unwrap();
+    assert_eq!(newest(&journal, "iris", 9), [switched("iris", 1)]);
+}

@@ -1,93 +1,187 @@
-//! The counted half of a lease, small enough to be checked exhaustively (`tests/loom` includes this very file).
+//! How many leases a slot generation has, and whether there can ever be another.
 //!
-//! Requester: count, then look at `retired`; if it is set, give back. Controller: publish the next table, set `retired`,
-//! then read the counts. All four are sequentially consistent, so either the requester sees `retired` or the controller
-//! sees the count: neither can miss the other. Once drained, a later requester can only count and give back.
+//! A request **counts first and then asks** whether the generation is still open; the controller publishes the next
+//! generation, then **closes this one and only then waits** for zero. If a request asked first and counted after, the
+//! controller could see zero in between, and the request would go to a model server that is deleted by now.
+//!
+//! Per shard, the count and the answer are *one* atomic word: the number of leases, and a top bit that says "retired".
+//! All threads agree on the order of changes of one atomic, and in that order
+//! - every lease that was granted had counted itself *before* the bit was set, for it saw the bit unset;
+//! - so once the bit is set and the number is zero, all of them have ended, and none can follow;
+//! - a late request still adds one and takes it back, but it saw the bit: it holds no lease and uses nothing.
+//!
+//! This holds for each shard by itself, so the shards may be looked at one after another. What a late request adds for
+//! a moment may change the number, never the truth; the verdict is remembered, so that it cannot flicker either.
+//!
+//! To take or to end a lease is one atomic instruction on a cache line of the worker's own. `tests/loom` checks the
+//! above over all interleavings of small cases, and that asking first fails there. One word, and not a number and a
+//! flag with sequentially consistent access, because that is faster here and the other cannot be checked there.
+
+#[cfg(not(loom))]
+use std::sync::atomic::{
+    AtomicBool, AtomicU64,
+    Ordering::{Acquire, Relaxed, Release},
+};
+
+#[cfg(not(loom))]
+use crossbeam_utils::CachePadded;
+#[cfg(loom)]
+use loom::sync::atomic::{
+    AtomicBool, AtomicU64,
+    Ordering::{Acquire, Relaxed, Release},
+};
 
 #[cfg(loom)]
-use loom::sync::atomic::{AtomicBool, AtomicU64};
-use std::sync::atomic::Ordering::{Relaxed, SeqCst};
-#[cfg(not(loom))]
-use std::sync::atomic::{AtomicBool, AtomicU64};
+type CachePadded<T> = Box<T>;
 
-use crossbeam_utils::CachePadded;
+/// What a lease is held for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LeaseKind {
+    /// A request with an ordinary answer. Every lease begins as one.
+    Unary,
+    /// An answer that is open-ended: server-sent events, a gRPC stream.
+    Stream,
+    /// An upgraded connection.
+    Tunnel,
+}
 
-/// Leases of one tenure, one shard per worker. Each shard is written by its own worker only.
+/// Leases by kind, for people to look at.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LeaseKinds {
+    pub unary: u64,
+    pub stream: u64,
+    pub tunnel: u64,
+    pub total: u64,
+}
+
+/// The leases of one generation of one slot. Once retired it stays so; a slot that serves again gets a new count.
 #[derive(Debug)]
 pub struct LeaseCount {
     shards: Box<[CachePadded<Shard>]>,
-    retired: AtomicBool,
+    /// Set for good by the first look that found every shard retired and empty.
+    drained: AtomicBool,
 }
 
+/// What one worker counts.
 #[derive(Debug)]
 struct Shard {
-    total: AtomicU64,
-    /// Informational; the drain looks at `total` alone.
-    kinds: [AtomicU64; 3],
+    /// Number of leases, plus [`RETIRED`].
+    word: AtomicU64,
+    /// Informational, as the next.
+    streams: AtomicU64,
+    tunnels: AtomicU64,
 }
+
+/// The bit of a shard's word that says that no lease begins any more.
+const RETIRED: u64 = 1 << 63;
 
 impl LeaseCount {
+    /// A count with one shard for each worker, at least one.
     pub fn new(shards: usize) -> Self {
-        let shard =
-            || Shard { total: AtomicU64::new(0), kinds: [AtomicU64::new(0), AtomicU64::new(0), AtomicU64::new(0)] };
-        Self {
-            shards: (0..shards.max(1)).map(|_| CachePadded::new(shard())).collect(),
-            retired: AtomicBool::new(false),
-        }
+        let shards = (0..shards.max(1)).map(|_| CachePadded::new(Shard::new())).collect();
+        Self { shards, drained: AtomicBool::new(false) }
     }
 
-    /// Takes a lease of kind 0; false if the tenure is retired.
+    /// Takes a lease on the worker's own shard, of kind unary. False if the generation is retired: then a newer one is
+    /// published already, and the caller reads the table again.
+    ///
+    /// Panics if there is no such shard, as all that take one.
+    #[must_use = "a lease that was taken must be released"]
     pub fn try_acquire(&self, shard: usize) -> bool {
-        let shard = &self.shards[shard];
-        shard.total.fetch_add(1, SeqCst);
-        if self.retired.load(SeqCst) {
-            shard.total.fetch_sub(1, SeqCst);
-            return false;
+        let word = &self.shards[shard].word;
+        // Acquire: who sees the retirement also sees the table that was published before it.
+        let open = word.fetch_add(1, Acquire) & RETIRED == 0;
+        if !open {
+            word.fetch_sub(1, Relaxed);
         }
-        shift(&shard.kinds[0], 1);
-        true
+        open
     }
 
-    /// Gives a lease back. It must have been taken on this shard, and be of this kind now.
-    pub fn release(&self, shard: usize, kind: usize) {
+    /// Ends a unary lease, on the shard it was taken on. The last thing its holder does with the slot.
+    pub fn release(&self, shard: usize) {
+        // Release: who sees the lease ended also sees all that was done under it.
+        let before = self.shards[shard].word.fetch_sub(1, Release);
+        debug_assert_ne!(before & !RETIRED, 0, "a lease ends once");
+    }
+
+    /// Ends a lease of any kind, on the shard it was taken on.
+    pub fn release_as(&self, shard: usize, kind: LeaseKind) {
+        self.reclassify(shard, kind, LeaseKind::Unary);
+        self.release(shard);
+    }
+
+    /// Changes the kind of a lease, on the shard it was taken on.
+    pub fn reclassify(&self, shard: usize, from: LeaseKind, to: LeaseKind) {
         let shard = &self.shards[shard];
-        shift(&shard.kinds[kind], -1);
-        shard.total.fetch_sub(1, SeqCst);
+        if let Some(number) = shard.of(to) {
+            number.fetch_add(1, Relaxed);
+        }
+        if let Some(number) = shard.of(from) {
+            number.fetch_sub(1, Relaxed);
+        }
     }
 
-    /// Moves a held lease from one kind to another.
-    pub fn reclassify(&self, shard: usize, from: usize, to: usize) {
-        shift(&self.shards[shard].kinds[from], -1);
-        shift(&self.shards[shard].kinds[to], 1);
-    }
-
-    /// No lease can be taken from here on.
+    /// Closes the generation: when this returns, no lease begins on any shard. To be called after the next generation
+    /// has been published, or requests would find no open one.
     pub fn retire(&self) {
-        self.retired.store(true, SeqCst);
+        for shard in &self.shards {
+            // Release: who is turned away sees what was published before.
+            shard.word.fetch_or(RETIRED, Release);
+        }
     }
 
+    /// True once [`retire`](Self::retire) has closed every shard; the last one is closed last.
     pub fn is_retired(&self) -> bool {
-        self.retired.load(SeqCst)
+        self.shards.last().is_some_and(|shard| shard.word.load(Acquire) & RETIRED != 0)
     }
 
-    /// Leases held. May count for an instant one that is about to be given back.
+    /// Leases held now. Each shard is looked at once, one after another. On a retired generation, late requests that
+    /// are being turned away may be among them for an instant.
     pub fn total(&self) -> u64 {
-        self.shards.iter().map(|shard| shard.total.load(SeqCst)).sum()
+        self.shards.iter().map(|shard| shard.word.load(Acquire) & !RETIRED).sum()
     }
 
-    /// Leases held of one kind.
-    pub fn of_kind(&self, kind: usize) -> u64 {
-        self.shards.iter().map(|shard| shard.kinds[kind].load(Relaxed)).sum()
-    }
-
-    /// Retired and empty. Never false again once true: a shard that was empty after `retired` was set can only see
-    /// counts that are given back.
+    /// True if the generation is retired, all its leases have ended and none can begin. Never becomes false again;
+    /// all that was done under the leases has been done, and is visible to the caller.
     pub fn is_drained(&self) -> bool {
-        self.is_retired() && self.total() == 0
+        if self.drained.load(Acquire) {
+            return true;
+        }
+        let drained = self.shards.iter().all(|shard| shard.word.load(Acquire) == RETIRED);
+        if drained {
+            self.drained.store(true, Release);
+        }
+        drained
+    }
+
+    /// Leases by kind; all zero once drained. The numbers are read one after another and may be off by what happens
+    /// meanwhile; only [`is_drained`](Self::is_drained) is a verdict.
+    pub fn by_kind(&self) -> LeaseKinds {
+        if self.is_drained() {
+            return LeaseKinds::default();
+        }
+        let sum = |number: fn(&Shard) -> &AtomicU64| self.shards.iter().map(|shard| number(shard).load(Relaxed)).sum();
+        let (stream, tunnel): (u64, u64) = (sum(|shard| &shard.streams), sum(|shard| &shard.tunnels));
+        let total = self.total().max(stream + tunnel);
+        LeaseKinds { unary: total - stream - tunnel, stream, tunnel, total }
     }
 }
 
-/// Single-writer arithmetic: a shard is written by one thread, so load and store suffice.
-fn shift(counter: &AtomicU64, by: i64) {
-    counter.store(counter.load(Relaxed).wrapping_add_signed(by), Relaxed);
+impl Shard {
+    fn new() -> Self {
+        Self { word: AtomicU64::new(0), streams: AtomicU64::new(0), tunnels: AtomicU64::new(0) }
+    }
+
+    /// The number of leases of a kind; unary ones are the rest.
+    fn of(&self, kind: LeaseKind) -> Option<&AtomicU64> {
+        match kind {
+            LeaseKind::Unary => None,
+            LeaseKind::Stream => Some(&self.streams),
+            LeaseKind::Tunnel => Some(&self.tunnels),
+        }
+    }
 }
+
+#[cfg(all(test, not(loom)))]
+#[path = "count_tests.rs"]
+mod tests;

@@ -15,6 +15,7 @@ use std::{
 use slab::Slab;
 
 use super::{LeaseKind, Tenure};
+use crate::net::Abort;
 
 /// A worker's own pointer to a tenure, so that taking a lease does not touch a reference count that all workers share.
 pub type LocalTenure = Rc<Arc<Tenure>>;
@@ -42,6 +43,10 @@ struct Entry {
     deadline: Option<Instant>,
     interrupt: Option<Interrupt>,
     waker: Option<Waker>,
+    /// Ends the task that serves the holder, if it does not end by itself when it is cut.
+    abort: Option<Rc<Abort>>,
+    /// It was cut before the last tick.
+    overdue: bool,
 }
 
 /// The right to use a slot. Clones share it; it ends when the last one is dropped.
@@ -69,14 +74,23 @@ impl Ledger {
             deadline: None,
             interrupt: None,
             waker: None,
+            abort: None,
+            overdue: false,
         });
         Some(Lease { ledger: self.clone(), key })
     }
 
-    /// Ends what is past its deadline.
+    /// Ends what is past its deadline, and what was cut before the last tick and did not end: its client does not read.
     pub fn tick(&self, now: Instant) {
         for (_, entry) in self.entries.borrow_mut().iter_mut() {
-            if entry.deadline.is_some_and(|deadline| deadline <= now) {
+            if entry.interrupt == Some(Interrupt::Cut)
+                && let Some(abort) = &entry.abort
+                && std::mem::replace(&mut entry.overdue, true)
+            {
+                abort.fire();
+                continue;
+            }
+            if entry.interrupt.is_none() && entry.deadline.is_some_and(|deadline| deadline <= now) {
                 entry.deadline = None;
                 entry.stop(Interrupt::TimedOut);
             }
@@ -133,7 +147,7 @@ impl Lease {
         let mut entries = self.ledger.entries.borrow_mut();
         let entry = &mut entries[self.key];
         if entry.kind != kind {
-            entry.tenure.count.reclassify(self.ledger.worker, entry.kind as usize, kind as usize);
+            entry.tenure.count.reclassify(self.ledger.worker, entry.kind, kind);
             entry.kind = kind;
         }
     }
@@ -141,6 +155,11 @@ impl Lease {
     /// Interrupt the holder at this time, or not at all.
     pub fn set_deadline(&self, deadline: Option<Instant>) {
         self.ledger.entries.borrow_mut()[self.key].deadline = deadline;
+    }
+
+    /// How to end the task that serves the holder.
+    pub fn set_abort(&self, abort: Option<Rc<Abort>>) {
+        self.ledger.entries.borrow_mut()[self.key].abort = abort;
     }
 
     /// Ready when the holder has to stop. Registers the task of the latest call only.
@@ -178,7 +197,7 @@ impl Drop for Lease {
             return;
         }
         let entry = entries.remove(self.key);
-        entry.tenure.count.release(self.ledger.worker, entry.kind as usize);
+        entry.tenure.count.release_as(self.ledger.worker, entry.kind);
         entry.tenure.wake_if_drained();
     }
 }
@@ -223,8 +242,8 @@ mod tests {
         let old = ledger.acquire(&tenure, now).unwrap();
         let _young = ledger.acquire(&tenure, now + Duration::from_secs(3)).unwrap();
         old.classify(LeaseKind::Tunnel);
-        assert_eq!(tenure.in_flight_of(LeaseKind::Tunnel), 1);
-        assert_eq!(tenure.in_flight_of(LeaseKind::Unary), 1);
+        let held = tenure.in_flight();
+        assert_eq!((held.unary, held.stream, held.tunnel), (1, 0, 1));
         let ages = ledger.oldest(&[(*tenure).clone()], now + Duration::from_secs(5));
         assert_eq!(ages, [Some(Duration::from_secs(5))]);
     }

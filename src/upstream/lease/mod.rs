@@ -7,5 +7,6 @@ pub mod count;
 mod ledger;
 mod tenure;
 
+pub use count::{LeaseKind, LeaseKinds};
 pub use ledger::{Interrupt, Lease, Ledger, LocalTenure};
-pub use tenure::{LeaseKind, Tenure};
+pub use tenure::Tenure;

@@ -10,16 +10,8 @@ use std::{
 
 use tokio::sync::Notify;
 
-use super::count::LeaseCount;
+use super::count::{LeaseCount, LeaseKinds};
 use crate::ids::Slot;
-
-/// What holds a lease. It starts as `Unary` and is told apart when the answer's head has been seen.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LeaseKind {
-    Unary,
-    Stream,
-    Tunnel,
-}
 
 /// One time that one set of endpoints serves.
 pub struct Tenure {
@@ -58,14 +50,9 @@ impl Tenure {
         self.count.is_drained()
     }
 
-    /// Leases held now. May count, for an instant, one that is about to be refused.
-    pub fn in_flight(&self) -> u64 {
-        self.count.total()
-    }
-
-    /// Leases held now of one kind; informational.
-    pub fn in_flight_of(&self, kind: LeaseKind) -> u64 {
-        self.count.of_kind(kind as usize)
+    /// Leases held now, by kind. May count, for an instant, one that is about to be refused.
+    pub fn in_flight(&self) -> LeaseKinds {
+        self.count.by_kind()
     }
 
     /// Leases that a deadline cut.
@@ -101,7 +88,7 @@ impl fmt::Debug for Tenure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Tenure")
             .field("slot", &self.slot)
-            .field("in_flight", &self.in_flight())
+            .field("in_flight", &self.in_flight().total)
             .field("retired", &self.is_retired())
             .finish_non_exhaustive()
     }
