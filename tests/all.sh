@@ -38,13 +38,17 @@ licences() {
   "$(python_for_tests)" tests/licences.py
 }
 
+readme() {
+  "$(python_for_tests)" tests/readme.py "$binary"
+}
+
 section 'tools' install_tools
 section 'tests of the crate' cargo test --locked
 section 'leases against drains, every interleaving (loom)' loom
 section 'release build' cargo build --release --locked
 section 'licences and sources of the dependencies' licences
 section 'container image' tests/image/run --binary "$binary"
-section 'the README as a reader would follow it' tests/readme.sh "$binary"
+section 'the README as a reader would follow it' readme
 section 'real model servers' tests/real/run --binary "$binary"
 
 sections_close 'tests/all.sh'

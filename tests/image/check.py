@@ -143,7 +143,7 @@ def _copy(copy: recipe.Copy, workdir: Path) -> None:
     for source in copy.sources:
         target = workdir / copy.target / source if copy.target == "./" else workdir / copy.target
         if (ROOT / source).is_dir():
-            shutil.copytree(ROOT / source, target)
+            shutil.copytree(ROOT / source, target, dirs_exist_ok=True)
         else:
             shutil.copy(ROOT / source, target)
 

@@ -107,6 +107,7 @@ def storm(stage: Stage, proxy: Verdigris) -> None:
         took = changes[-1].returned - changes[-1].called
         drain = proxy.get("/v1/services/iris/slots/blue/drain")
         report.check(f"blue is drained and safe to delete, after {took:.2f} s", drain["safe_to_delete"] is True, drain)
+        report.check("`verdigris drain` says so too", (reply := proxy.run("drain", "iris", "blue")).code == 0, reply)
         report.check("blue's MLServer ends on SIGTERM", (code := stage.blue.terminate()) == 0, f"exit code {code}")
         load.flow(3)
     _judge_storm(report, load.records, changes)
