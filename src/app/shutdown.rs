@@ -2,7 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use tokio::{sync::watch, time::error::Elapsed};
+use tokio::{
+    signal::unix::{Signal, SignalKind, signal},
+    sync::watch,
+    time::error::Elapsed,
+};
 
 use super::start::Parts;
 use crate::{
@@ -41,27 +45,39 @@ pub(super) async fn until(stopped: &mut watch::Receiver<Stop>, signalled: &mut w
     }
 }
 
-/// SIGHUP reads the config file; SIGTERM and SIGINT shut down, the second one at once.
-pub(super) async fn listen_to_signals(handle: Handle, down: watch::Sender<Stop>) {
-    use tokio::signal::unix::{SignalKind, signal};
-    let signals = (signal(SignalKind::hangup()), signal(SignalKind::terminate()), signal(SignalKind::interrupt()));
-    let (Ok(mut hangup), Ok(mut terminate), Ok(mut interrupt)) = signals else {
-        tracing::error!("Signals cannot be listened to; the proxy ends only by being killed.");
-        return;
-    };
-    loop {
-        tokio::select! {
-            _ = hangup.recv() => {
-                // The outcome is in the log and the status.
-                drop(handle.reload("signal SIGHUP".to_owned()).await);
-                continue;
+/// The signals that mean something. From `register` on they no longer kill the process.
+pub(super) struct Signals {
+    hangup: Signal,
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    /// To be called before anything is served, on a runtime.
+    pub(super) fn register() -> std::io::Result<Self> {
+        Ok(Self {
+            hangup: signal(SignalKind::hangup())?,
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+
+    /// SIGHUP reads the config file; SIGTERM and SIGINT shut down, the second one at once.
+    pub(super) async fn listen(mut self, handle: Handle, down: watch::Sender<Stop>) {
+        loop {
+            tokio::select! {
+                _ = self.hangup.recv() => {
+                    // The outcome is in the log and the status.
+                    drop(handle.reload("signal SIGHUP".to_owned()).await);
+                    continue;
+                }
+                _ = self.terminate.recv() => {}
+                _ = self.interrupt.recv() => {}
             }
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
+            let next = if *down.borrow() == Stop::No { Stop::Gracefully } else { Stop::Now };
+            tracing::info!(at_once = next == Stop::Now, "Shutdown was asked for by a signal.");
+            down.send_replace(next);
         }
-        let next = if *down.borrow() == Stop::No { Stop::Gracefully } else { Stop::Now };
-        tracing::info!(at_once = next == Stop::Now, "Shutdown was asked for by a signal.");
-        down.send_replace(next);
     }
 }
 

@@ -11,7 +11,7 @@ use tokio::sync::watch;
 
 use super::{
     Options, Running,
-    shutdown::{Stop, listen_to_signals, shut_down, until},
+    shutdown::{Signals, Stop, shut_down, until},
 };
 use crate::{
     admin,
@@ -96,6 +96,10 @@ fn control_thread(prepared: Prepared, stopped: watch::Receiver<Stop>, ready: &Re
 }
 
 async fn run(prepared: Prepared, mut stopped: watch::Receiver<Stop>, ready: &Ready) {
+    let signals = match prepared.signals.then(Signals::register).transpose() {
+        Ok(signals) => signals,
+        Err(error) => return drop(ready.send(Err(anyhow::Error::new(error).context("signals cannot be listened to")))),
+    };
     let parts = match build(prepared).await {
         Ok(parts) => parts,
         Err(error) => return drop(ready.send(Err(error))),
@@ -104,8 +108,8 @@ async fn run(prepared: Prepared, mut stopped: watch::Receiver<Stop>, ready: &Rea
         return; // Whoever started us is gone.
     }
     let (down, mut signalled) = watch::channel(Stop::No);
-    if parts.signals {
-        tokio::spawn(listen_to_signals(parts.handle.clone(), down));
+    if let Some(signals) = signals {
+        tokio::spawn(signals.listen(parts.handle.clone(), down));
     }
     let wanted = until(&mut stopped, &mut signalled, Stop::Gracefully);
     tokio::select! {
@@ -126,7 +130,6 @@ pub(super) struct Parts {
     pub(super) admin: tokio::task::JoinHandle<()>,
     pub(super) admin_stop: tokio::sync::oneshot::Sender<()>,
     pub(super) watch: tokio::task::JoinHandle<()>,
-    pub(super) signals: bool,
 }
 
 async fn build(prepared: Prepared) -> anyhow::Result<Parts> {
@@ -171,8 +174,7 @@ async fn build(prepared: Prepared) -> anyhow::Result<Parts> {
         // An error only says that the sender is gone: shut down too.
         let _ = admin_stopped.await;
     }));
-    let signals = prepared.signals;
-    Ok(Parts { settings, handle, acceptor, workers, threads, orders, admin, admin_stop, watch, signals })
+    Ok(Parts { settings, handle, acceptor, workers, threads, orders, admin, admin_stop, watch })
 }
 
 fn start_access_log(settings: &Settings, registry: &Registry) -> anyhow::Result<Option<AccessLog>> {
