@@ -86,15 +86,20 @@ struct Arrived {
 impl Courier<'_> {
     /// Decides on replay and wraps the body accordingly.
     fn take_body(&mut self, body: Incoming) {
-        let (Some(held), Some(head)) = (self.exchange.held(), &self.head) else { return };
-        let settings = &held.service.service.settings;
-        self.may_replay = replay::is_permitted(settings.replay, &head.method, head.uri.path(), &head.headers);
+        let Some(head) = &self.head else { return };
+        let policy = self.exchange.with_held(|held| {
+            let settings = &held.service.service.settings;
+            let permitted = replay::is_permitted(settings.replay, &head.method, head.uri.path(), &head.headers);
+            (permitted, settings.replay_buffer)
+        });
+        let Some((may_replay, replay_buffer)) = policy else { return };
+        self.may_replay = may_replay;
         if body.is_end_stream() {
             return;
         }
         // HTTP/2 upstreams may refuse a stream and say that they did nothing: any method may be sent again then.
         let may_keep = self.may_replay || self.exchange.is_grpc;
-        let kept_max = if may_keep { settings.replay_buffer } else { 0 };
+        let kept_max = if may_keep { replay_buffer } else { 0 };
         self.body = Some(SharedBody::new(body, kept_max, &self.exchange.worker.replay_budget));
     }
 
@@ -181,8 +186,7 @@ impl Courier<'_> {
 
     /// The request as this connection is to have it. A copy of the head stays here if it may be needed again.
     fn request(&mut self, held: &Held, pool: &Pool, conn: &Conn) -> Result<Request<RequestBody>, Failure> {
-        let keeps_copy = conn.is_reused() || conn.speaks_http2();
-        let head = if keeps_copy { self.head.clone() } else { self.head.take() };
+        let head = if self.may_be_needed_again(conn) { self.head.as_mut().map(lend) } else { self.head.take() };
         let mut head = head.ok_or_else(|| internal("the request is out"))?;
         if conn.speaks_http2() {
             let default = pool.target().map_or("localhost", |target| target.authority.as_str());
@@ -206,6 +210,11 @@ impl Courier<'_> {
             }
         };
         Ok(Request::from_parts(head, body))
+    }
+
+    /// True if a failure on this connection may be followed by another attempt. What hyper never sent, it gives back.
+    fn may_be_needed_again(&self, conn: &Conn) -> bool {
+        conn.speaks_http2() || (conn.is_reused() && self.may_replay)
     }
 
     /// Ok if the request may be sent again on a fresh connection.
@@ -286,6 +295,17 @@ impl Courier<'_> {
             held.lease.classify(LeaseKind::Stream);
         }
     }
+}
+
+/// Gives the head away and keeps a copy without its extensions: they hold the case of the header names, which costs as
+/// much to copy as the names themselves, and a replay can do without.
+fn lend(head: &mut Parts) -> Parts {
+    let (mut copy, ()) = Request::new(()).into_parts();
+    copy.method.clone_from(&head.method);
+    copy.uri.clone_from(&head.uri);
+    copy.version = head.version;
+    copy.headers.clone_from(&head.headers);
+    std::mem::replace(head, copy)
 }
 
 /// HTTP/2's form: the authority in the target, no `Host`.

@@ -8,7 +8,6 @@ use http::{
 use super::exchange::Exchange;
 
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
-const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
@@ -42,27 +41,41 @@ fn tokens<'a>(fields: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = 
 /// Takes the hop-by-hop fields out, with all that `Connection` names (RFC 9110 section 7.6.1). `TE: trailers` stays,
 /// because trailers pass.
 pub(super) fn end_hop(fields: &mut HeaderMap) {
-    if fields.contains_key(header::CONNECTION) {
-        let named: Vec<HeaderName> = tokens(fields, &header::CONNECTION)
-            .filter_map(|token| HeaderName::from_bytes(token.as_bytes()).ok())
-            .filter(|name| !is_framing(name))
-            .collect();
-        for name in named {
-            if name != header::TE {
-                fields.remove(name);
-            }
+    // One look at the names is cheaper than a lookup for each field that most messages do not have.
+    let mut found: [Option<HeaderName>; HOP_BY_HOP_MAX] = [const { None }; HOP_BY_HOP_MAX];
+    for (place, name) in found.iter_mut().zip(fields.keys().filter(|name| is_hop_by_hop(name))) {
+        *place = Some(name.clone());
+    }
+    for name in found.into_iter().flatten() {
+        if name == header::CONNECTION {
+            remove_named(fields);
         }
-        fields.remove(header::CONNECTION);
-    }
-    for name in [KEEP_ALIVE, PROXY_CONNECTION, header::TRANSFER_ENCODING, header::UPGRADE] {
-        fields.remove(name);
-    }
-    if fields.contains_key(header::TE) {
-        let trailers = names_token(fields, &header::TE, "trailers");
-        fields.remove(header::TE);
+        let trailers = name == header::TE && names_token(fields, &header::TE, "trailers");
+        fields.remove(&name);
         if trailers {
             fields.insert(header::TE, HeaderValue::from_static("trailers"));
         }
+    }
+}
+
+/// As many as `is_hop_by_hop` knows; a map has each name once.
+const HOP_BY_HOP_MAX: usize = 6;
+
+fn is_hop_by_hop(name: &HeaderName) -> bool {
+    let known = ["connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade", "te"];
+    debug_assert_eq!(known.len(), HOP_BY_HOP_MAX);
+    known.contains(&name.as_str())
+}
+
+/// Removes what `Connection` names.
+fn remove_named(fields: &mut HeaderMap) {
+    let named: Vec<HeaderName> = tokens(fields, &header::CONNECTION)
+        .filter(|token| !token.eq_ignore_ascii_case("keep-alive") && !token.eq_ignore_ascii_case("close"))
+        .filter_map(|token| HeaderName::from_bytes(token.as_bytes()).ok())
+        .filter(|name| !is_framing(name) && name != header::TE && name != header::CONNECTION)
+        .collect();
+    for name in named {
+        fields.remove(name);
     }
 }
 
@@ -74,6 +87,7 @@ fn is_framing(name: &HeaderName) -> bool {
 /// Sets what the upstream is to know of the client. Called after `end_hop`, so that a client cannot have it stripped.
 pub(super) fn set_forwarding(fields: &mut HeaderMap, exchange: &Exchange) {
     let address = &exchange.client.address;
+    fields.reserve(4);
     match fields.entry(X_FORWARDED_FOR) {
         Entry::Vacant(vacant) => {
             vacant.insert(address.clone());
@@ -112,6 +126,7 @@ pub(super) fn join_cookies(fields: &mut HeaderMap) {
 
 /// Marks an answer with the slot and version that it comes from, and the request's id.
 pub(super) fn mark(fields: &mut HeaderMap, exchange: &Exchange) {
+    fields.reserve(3);
     exchange.with_held(|held| {
         fields.insert(X_VERDIGRIS_SLOT, HeaderValue::from_static(held.slot.table.slot.as_str()));
         match &held.slot.table.version {
