@@ -67,7 +67,8 @@ fn play(script: bool) -> anyhow::Result<ExitCode> {
     let directory = Scratch::new()?;
     let servers = runtime.block_on(Servers::start()).context("the demo's model servers cannot start")?;
     let running = start_demo_proxy(&servers, &directory, script)?;
-    let options = demo::Options { proxy: running.proxy_addr(), admin: running.admin_addr(), script, servers };
+    let program = std::env::args().next().unwrap_or_else(|| "verdigris".to_owned());
+    let options = demo::Options { program, proxy: running.proxy_addr(), admin: running.admin_addr(), script, servers };
     let verdict = runtime.block_on(async {
         wait_until_ready(&running).await;
         demo::run(options, &mut io::stdout(), interrupted()).await

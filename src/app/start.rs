@@ -21,7 +21,7 @@ use crate::{
     proxy::{Acceptor, WorkerHandle, WorkerOptions, spawn_worker},
     store::Store,
     table,
-    telemetry::{AccessLog, Registry, init_tracing},
+    telemetry::{AccessLog, GaugeSample, Registry, init_tracing, names},
     upstream::Workers,
 };
 
@@ -151,6 +151,7 @@ async fn build(prepared: Prepared) -> anyhow::Result<Parts> {
         workers.push(worker);
         threads.push(thread);
     }
+    registry.add_gauges(connection_gauges(workers.clone()));
     let orders = Workers::new(workers.iter().map(|worker| worker.orders.clone()));
     let (handle, _controller) = control::start(ControllerOptions {
         config_path: prepared.config.clone(),
@@ -175,6 +176,17 @@ async fn build(prepared: Prepared) -> anyhow::Result<Parts> {
         let _ = admin_stopped.await;
     }));
     Ok(Parts { settings, handle, acceptor, workers, threads, orders, admin, admin_stop, watch })
+}
+
+fn connection_gauges(workers: Vec<WorkerHandle>) -> Box<dyn Fn() -> Vec<GaugeSample> + Send + Sync> {
+    Box::new(move || {
+        let sample = |(index, worker): (usize, &WorkerHandle)| GaugeSample {
+            metric: names::CONNECTIONS,
+            labels: vec![("worker", index.to_string())],
+            value: worker.connections() as f64,
+        };
+        workers.iter().enumerate().map(sample).collect()
+    })
 }
 
 fn start_access_log(settings: &Settings, registry: &Registry) -> anyhow::Result<Option<AccessLog>> {

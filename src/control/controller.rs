@@ -134,7 +134,7 @@ pub async fn start(options: ControllerOptions) -> Result<(Handle, JoinHandle<()>
         reload: None,
         reloads_waiting: VecDeque::new(),
     };
-    options.registry.set_gauges(Box::new(move || overview_seen.borrow().gauges()));
+    options.registry.add_gauges(Box::new(move || overview_seen.borrow().gauges()));
     controller.found(options.loaded, options.recovered).await?;
     let task = tokio::spawn(controller.run(messages, health_changes));
     Ok((handle, task))

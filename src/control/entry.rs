@@ -118,7 +118,7 @@ impl Entry {
                 version: None,
                 endpoints: Vec::new(),
                 tenure: Arc::new(Tenure::standby(slot)),
-                metrics: around.registry.slot(&settings.name, slot, None),
+                metrics: around.registry.slot(&settings.name, slot, slots[slot].contents.version.as_deref()),
             })
         };
         let published = Arc::new(Service {

@@ -29,16 +29,18 @@ pub(super) fn introduction(proxy: SocketAddr, admin: SocketAddr, servers: &Serve
 }
 
 /// How to join in from another terminal.
-pub(super) fn invitation(proxy: SocketAddr, admin: SocketAddr) -> String {
+/// `program` is how this program was called, so that the commands work as they stand.
+pub(super) fn invitation(program: &str, proxy: SocketAddr, admin: SocketAddr) -> String {
     let option = if admin.to_string() == ADMIN_DEFAULT { String::new() } else { format!(" --admin http://{admin}") };
     let body = inference_body(&[flower(60).features]);
     format!(
         "Try in another terminal:\n\
-         \n  verdigris status iris{option}\
-         \n  verdigris switch iris --to green{option}\
-         \n  verdigris rollback iris{option}\
+         \n  {program} status iris{option}\
+         \n  {program} switch iris --to green{option}\
+         \n  {program} rollback iris{option}\
          \n  curl -i http://{proxy}/v2/models/iris/infer -d '{body}'\
          \n  curl -iN http://{proxy}/v2/models/iris/generate_stream\
+         \n  http://{admin}/ in a browser, for the dashboard\
          \n\nCtrl-C ends the demo with a table.\n"
     )
 }

@@ -15,6 +15,8 @@ use super::{
 /// What the demo stands on; the proxy is already running.
 #[derive(Debug)]
 pub struct Options {
+    /// How this program was called: the commands to try begin with it.
+    pub program: String,
     /// Where the proxy listens.
     pub proxy: SocketAddr,
     /// Where its admin API listens.
@@ -80,10 +82,10 @@ pub(super) enum Stop {
 /// # Errors
 /// If `out` cannot be written. Whatever goes wrong with the proxy is in the verdict.
 pub async fn run(options: Options, out: &mut impl Write, interrupted: impl Future) -> io::Result<Verdict> {
-    let Options { proxy, admin: admin_addr, script, servers } = options;
+    let Options { program, proxy, admin: admin_addr, script, servers } = options;
     writeln!(out, "{}", report::introduction(proxy, admin_addr, &servers))?;
     if !script {
-        writeln!(out, "{}", report::invitation(proxy, admin_addr))?;
+        writeln!(out, "{}", report::invitation(&program, proxy, admin_addr))?;
     }
     let (admin, ledger) = (Admin::new(admin_addr), Arc::new(Ledger::default()));
     let load = Load::start(Target { addr: proxy, path: Path::Proxied }, &ledger);

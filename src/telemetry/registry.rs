@@ -39,7 +39,7 @@ pub struct Registry {
 struct Inner {
     workers: usize,
     slots: Mutex<BTreeMap<SlotLabels, Arc<SlotMetrics>>>,
-    gauges: Mutex<Option<GaugeSource>>,
+    gauges: Mutex<Vec<GaugeSource>>,
     events: prometheus::Registry,
     switches: IntCounterVec,
     reloads: IntCounterVec,
@@ -114,9 +114,9 @@ impl Registry {
         self.inner.unrouted.with_label_values(&[kind.as_str()]).inc();
     }
 
-    /// Says where gauges come from.
-    pub fn set_gauges(&self, source: GaugeSource) {
-        *self.inner.gauges.lock().unwrap_or_else(PoisonError::into_inner) = Some(source);
+    /// Says where some gauges come from; asked at each scrape.
+    pub fn add_gauges(&self, source: GaugeSource) {
+        self.inner.gauges.lock().unwrap_or_else(PoisonError::into_inner).push(source);
     }
 
     /// Says where the count of dropped access records is.
@@ -132,11 +132,11 @@ impl Registry {
         for slot in slots {
             families.slot(&slot.labels, &slot.sums());
         }
-        if let Some(source) = &*self.inner.gauges.lock().unwrap_or_else(PoisonError::into_inner) {
-            for sample in source() {
-                let labels: Vec<_> = sample.labels.iter().map(|(key, value)| (*key, value.as_str())).collect();
-                families.gauge(sample.metric, &labels, sample.value);
-            }
+        for sample in
+            self.inner.gauges.lock().unwrap_or_else(PoisonError::into_inner).iter().flat_map(|source| source())
+        {
+            let labels: Vec<_> = sample.labels.iter().map(|(key, value)| (*key, value.as_str())).collect();
+            families.gauge(sample.metric, &labels, sample.value);
         }
         let dropped = self.inner.access_dropped.lock().unwrap_or_else(PoisonError::into_inner).clone();
         families.counter(names::ACCESS_DROPPED, &[], dropped.map_or(0, |count| count.load(Relaxed)));
@@ -244,7 +244,7 @@ mod tests {
         iris.finished(1, 200, Duration::from_millis(3));
         iris.failed(0, FailureKind::UpstreamClosed);
         registry.change(&"iris".parse().unwrap(), "switch", "done");
-        registry.set_gauges(Box::new(|| {
+        registry.add_gauges(Box::new(|| {
             vec![GaugeSample { metric: names::GENERATION, labels: vec![("service", "iris".into())], value: 7.0 }]
         }));
         let page = registry.render();

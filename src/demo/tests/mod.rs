@@ -184,7 +184,8 @@ async fn play(sin: impl Fn(&Sins)) -> (Verdict, String) {
     let proxy = FakeProxy::start(&servers).await;
     sin(&proxy.sins);
     let mut out = Vec::new();
-    let options = Options { proxy: proxy.addr, admin: proxy.addr, script: true, servers };
+    let options =
+        Options { program: "verdigris".to_owned(), proxy: proxy.addr, admin: proxy.addr, script: true, servers };
     let verdict = run(options, &mut out, pending::<()>()).await.unwrap();
     (verdict, String::from_utf8(out).unwrap())
 }
@@ -248,7 +249,8 @@ async fn an_interrupted_demo_ends_with_its_table() {
     let proxy = FakeProxy::start(&servers).await;
     let mut out = Paper::default();
     let line_printed = Arc::clone(&out.line_printed);
-    let options = Options { proxy: proxy.addr, admin: proxy.addr, script: false, servers };
+    let options =
+        Options { program: "verdigris".to_owned(), proxy: proxy.addr, admin: proxy.addr, script: false, servers };
     let verdict = run(options, &mut out, line_printed.notified()).await.unwrap();
     let (text, invited) = (out.text, format!("verdigris switch iris --to green --admin http://{}", proxy.addr));
     assert!(verdict.nothing_lost(), "{text}");
@@ -262,7 +264,8 @@ async fn an_interrupted_script_is_not_a_pass() {
     let servers = Servers::start().await.unwrap();
     let proxy = FakeProxy::start(&servers).await;
     let mut out = Vec::new();
-    let options = Options { proxy: proxy.addr, admin: proxy.addr, script: true, servers };
+    let options =
+        Options { program: "verdigris".to_owned(), proxy: proxy.addr, admin: proxy.addr, script: true, servers };
     let verdict = run(options, &mut out, tokio::time::sleep(Duration::from_millis(100))).await.unwrap();
     let text = String::from_utf8(out).unwrap();
     assert!(!verdict.nothing_lost() && text.contains("Failed: interrupted."), "{text}");
