@@ -55,7 +55,11 @@ pub struct RollbackRequest {
 
 /// An endpoint as the file writes it: a URL, or its HTTP and gRPC addresses.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(untagged)]
+#[serde(
+    untagged,
+    deny_unknown_fields,
+    expecting = "an endpoint is a URL in quotes, or an object with `http`, `grpc` or both"
+)]
 pub enum EndpointSpec {
     Url(String),
     Pair {

@@ -1,11 +1,11 @@
 //! A running proxy, as whoever started it sees it.
 
-use std::{net::SocketAddr, path::PathBuf, thread};
+use std::{fmt, net::SocketAddr, path::PathBuf, thread};
 
 use tokio::sync::watch;
 
 use super::shutdown::Stop;
-use crate::{admin, control::Handle};
+use crate::control::Handle;
 
 /// What to run.
 #[derive(Clone, Debug)]
@@ -22,11 +22,27 @@ impl Options {
     }
 }
 
+/// Where the admin API listens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AdminAddr {
+    Tcp(SocketAddr),
+    Unix(PathBuf),
+}
+
+impl fmt::Display for AdminAddr {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            AdminAddr::Tcp(address) => write!(f, "http://{address}"),
+            AdminAddr::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
 /// A running proxy. Dropping it begins its shutdown and does not wait.
 #[derive(Debug)]
 pub struct Running {
     pub(super) proxy_addr: SocketAddr,
-    pub(super) admin_addr: admin::BoundAddr,
+    pub(super) admin_addr: AdminAddr,
     pub(super) handle: Handle,
     pub(super) stop: watch::Sender<Stop>,
     pub(super) thread: Option<thread::JoinHandle<()>>,
@@ -39,7 +55,7 @@ impl Running {
     }
 
     /// Where the admin API listens.
-    pub fn admin(&self) -> &admin::BoundAddr {
+    pub fn admin(&self) -> &AdminAddr {
         &self.admin_addr
     }
 
@@ -49,9 +65,9 @@ impl Running {
     /// If it listens on a unix socket.
     pub fn admin_addr(&self) -> SocketAddr {
         match self.admin_addr {
-            admin::BoundAddr::Tcp(address) => address,
+            AdminAddr::Tcp(address) => address,
             #[allow(clippy::panic, reason = "documented: the caller wrote the config")]
-            admin::BoundAddr::Unix(_) => panic!("admin.listen is a unix socket"),
+            AdminAddr::Unix(_) => panic!("admin.listen is a unix socket"),
         }
     }
 

@@ -10,12 +10,12 @@ use anyhow::Context as _;
 use tokio::sync::watch;
 
 use super::{
-    Options, Running,
+    AdminAddr, Options, Running,
     shutdown::{Signals, Stop, shut_down, until},
 };
 use crate::{
     admin,
-    config::{self, AccessLog as AccessTarget, Loaded, LogFormat, Settings},
+    config::{self, AccessLog as AccessTarget, AdminListen, Loaded, LogFormat, Settings},
     control::{self, ControllerOptions, Handle},
     net,
     proxy::{Acceptor, WorkerHandle, WorkerOptions, spawn_worker},
@@ -31,7 +31,6 @@ struct Prepared {
     config: PathBuf,
     signals: bool,
     proxy: std::net::TcpListener,
-    admin: admin::Listener,
     store: Store,
     recovered: Option<crate::store::State>,
     registry: Registry,
@@ -48,14 +47,13 @@ pub fn start(options: Options) -> anyhow::Result<Running> {
     init_tracing(settings.log.format == LogFormat::Json, &settings.log.filter)?;
     let prepared = prepare(options, loaded)?;
     let proxy_addr = prepared.proxy.local_addr().context("the proxy's listener has no address")?;
-    let admin_addr = prepared.admin.addr();
     let (stop, stopped) = watch::channel(Stop::No);
     let (ready, started) = mpsc::channel();
     let thread = thread::Builder::new()
         .name("control".into())
         .spawn(move || control_thread(prepared, stopped, &ready))
         .context("no thread for the control plane")?;
-    let handle = started.recv().context("the control plane ended while it started")??;
+    let (handle, admin_addr) = started.recv().context("the control plane ended while it started")??;
     tracing::info!(proxy = %proxy_addr, admin = %admin_addr, "Verdigris serves.");
     Ok(Running { proxy_addr, admin_addr, handle, stop, thread: Some(thread) })
 }
@@ -71,7 +69,6 @@ fn prepare(options: Options, loaded: Loaded) -> anyhow::Result<Prepared> {
         config: options.config,
         signals: options.signals,
         proxy: net::bind(settings.proxy.listen, "proxy.listen")?,
-        admin: admin::bind(&settings.admin)?,
         registry: Registry::new(settings.proxy.workers)?,
         recovered: recovered.state,
         store,
@@ -80,7 +77,7 @@ fn prepare(options: Options, loaded: Loaded) -> anyhow::Result<Prepared> {
     })
 }
 
-type Ready = mpsc::Sender<anyhow::Result<Handle>>;
+type Ready = mpsc::Sender<anyhow::Result<(Handle, AdminAddr)>>;
 
 fn control_thread(prepared: Prepared, stopped: watch::Receiver<Stop>, ready: &Ready) {
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -104,7 +101,7 @@ async fn run(prepared: Prepared, mut stopped: watch::Receiver<Stop>, ready: &Rea
         Ok(parts) => parts,
         Err(error) => return drop(ready.send(Err(error))),
     };
-    if ready.send(Ok(parts.handle.clone())).is_err() {
+    if ready.send(Ok((parts.handle.clone(), parts.admin_addr.clone()))).is_err() {
         return; // Whoever started us is gone.
     }
     let (down, mut signalled) = watch::channel(Stop::No);
@@ -127,6 +124,7 @@ pub(super) struct Parts {
     pub(super) workers: Vec<WorkerHandle>,
     pub(super) threads: Vec<thread::JoinHandle<()>>,
     pub(super) orders: Workers,
+    pub(super) admin_addr: AdminAddr,
     pub(super) admin: tokio::task::JoinHandle<()>,
     pub(super) admin_stop: tokio::sync::oneshot::Sender<()>,
     pub(super) watch: tokio::task::JoinHandle<()>,
@@ -134,6 +132,7 @@ pub(super) struct Parts {
 
 async fn build(prepared: Prepared) -> anyhow::Result<Parts> {
     let settings = prepared.loaded.settings.clone();
+    let (listener, admin_addr) = bind_admin(&settings)?;
     let registry = prepared.registry;
     let access = start_access_log(&settings, &registry)?;
     let (publisher, reader) = table::pointer();
@@ -171,11 +170,21 @@ async fn build(prepared: Prepared) -> anyhow::Result<Parts> {
     let (admin_stop, admin_stopped) = tokio::sync::oneshot::channel::<()>();
     let state =
         admin::State { handle: handle.clone(), metrics: Arc::new(move || registry.render()), token: prepared.token };
-    let admin = tokio::spawn(admin::serve(prepared.admin, state, async move {
+    let admin = tokio::spawn(admin::serve(listener, state, async move {
         // An error only says that the sender is gone: shut down too.
         let _ = admin_stopped.await;
     }));
-    Ok(Parts { settings, handle, acceptor, workers, threads, orders, admin, admin_stop, watch })
+    Ok(Parts { settings, handle, acceptor, workers, threads, orders, admin_addr, admin, admin_stop, watch })
+}
+
+fn bind_admin(settings: &Settings) -> anyhow::Result<(admin::Listener, AdminAddr)> {
+    let listener = admin::bind(&settings.admin)?;
+    let address = match (&settings.admin.listen, listener.local_addr()) {
+        (_, Some(bound)) => AdminAddr::Tcp(bound),
+        (AdminListen::Tcp(wanted), None) => AdminAddr::Tcp(*wanted),
+        (AdminListen::Unix(path), None) => AdminAddr::Unix(path.clone()),
+    };
+    Ok((listener, address))
 }
 
 fn connection_gauges(workers: Vec<WorkerHandle>) -> Box<dyn Fn() -> Vec<GaugeSample> + Send + Sync> {

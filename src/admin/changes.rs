@@ -1,0 +1,128 @@
+//! What moves or replaces: switch, rollback, a slot's contents, the config file.
+
+use std::sync::Arc;
+
+use axum::{
+    extract::{Request, State},
+    http::StatusCode,
+};
+
+use super::{
+    actor::Actor,
+    answer::{Answer, json, ok},
+    body, generation,
+    path::{AtService, AtSlot},
+    shared::Shared,
+};
+use crate::api::{ChangeReply, Problem, ReloadReply, RollbackRequest, SlotUpdate, SwitchRequest, WaitFor};
+
+/// Moves traffic to a slot, after its gate. An empty body switches to the other slot.
+#[utoipa::path(
+    post, path = "/v1/services/{service}/switch", tag = "change",
+    params(
+        ("service" = String, Path, description = "Name of the service."),
+        ("if-match" = Option<String>, Header, description = "The same as `if_generation`, as an entity tag: `\"7\"`."),
+    ),
+    request_body(content = SwitchRequest, description = "May be empty.", content_type = "application/json"),
+    responses(
+        (status = 200, description = "Switched; drained too, if that was waited for.", body = ChangeReply),
+        (status = 202, description = "Switched, but not drained when the wait was over.", body = ChangeReply),
+        (status = 404, description = "No such service.", body = Problem),
+        (status = 409, description = "Refused by the gate, with its report, or busy. Nothing changed.", body = Problem),
+        (status = 412, description = "The service is at another generation. Nothing changed.", body = Problem),
+        (status = 422, description = "The request is wrong; the message has the place.", body = Problem),
+    ),
+)]
+pub(super) async fn switch(
+    State(shared): State<Arc<Shared>>,
+    AtService(name): AtService,
+    Actor(actor): Actor,
+    request: Request,
+) -> Answer {
+    let headers = request.headers().clone();
+    let mut asked: SwitchRequest = body::or_default(request).await?;
+    asked.if_generation = generation::insisted_on(&headers, asked.if_generation)?;
+    let wait = asked.wait;
+    let reply = shared.stopping.cuts(shared.handle.switch(&name, asked, actor)).await?;
+    Ok(changed(wait, &reply))
+}
+
+/// Moves traffic back to the slot that served before.
+#[utoipa::path(
+    post, path = "/v1/services/{service}/rollback", tag = "change",
+    params(
+        ("service" = String, Path, description = "Name of the service."),
+        ("if-match" = Option<String>, Header, description = "The same as `if_generation`, as an entity tag: `\"7\"`."),
+    ),
+    request_body(content = RollbackRequest, description = "May be empty.", content_type = "application/json"),
+    responses(
+        (status = 200, description = "Rolled back; drained too, if that was waited for.", body = ChangeReply),
+        (status = 202, description = "Rolled back, but not drained when the wait was over.", body = ChangeReply),
+        (status = 404, description = "No such service.", body = Problem),
+        (status = 409, description = "Nothing to roll back to, refused by the gate, or busy. Nothing changed.", body = Problem),
+        (status = 412, description = "The service is at another generation. Nothing changed.", body = Problem),
+        (status = 422, description = "The request is wrong; the message has the place.", body = Problem),
+    ),
+)]
+pub(super) async fn rollback(
+    State(shared): State<Arc<Shared>>,
+    AtService(name): AtService,
+    Actor(actor): Actor,
+    request: Request,
+) -> Answer {
+    let headers = request.headers().clone();
+    let mut asked: RollbackRequest = body::or_default(request).await?;
+    asked.if_generation = generation::insisted_on(&headers, asked.if_generation)?;
+    let wait = asked.wait;
+    let reply = shared.stopping.cuts(shared.handle.rollback(&name, asked, actor)).await?;
+    Ok(changed(wait, &reply))
+}
+
+/// Puts other endpoints, and another version, into a slot: as a whole, never in part.
+#[utoipa::path(
+    put, path = "/v1/services/{service}/slots/{slot}", tag = "change",
+    params(
+        ("service" = String, Path, description = "Name of the service."),
+        ("slot" = crate::ids::Slot, Path, description = "`blue` or `green`."),
+        ("if-match" = Option<String>, Header, description = "The same as `if_generation`, as an entity tag: `\"7\"`."),
+    ),
+    request_body(content = SlotUpdate, content_type = "application/json"),
+    responses(
+        (status = 200, description = "Replaced.", body = ChangeReply),
+        (status = 404, description = "No such service or slot.", body = Problem),
+        (status = 409, description = "The slot is active and the new endpoints are not ready, or busy. Nothing changed.", body = Problem),
+        (status = 412, description = "The service is at another generation. Nothing changed.", body = Problem),
+        (status = 422, description = "The request is wrong; the message has the place.", body = Problem),
+    ),
+)]
+pub(super) async fn replace_slot(
+    State(shared): State<Arc<Shared>>,
+    AtSlot(name, slot): AtSlot,
+    Actor(actor): Actor,
+    request: Request,
+) -> Answer {
+    let headers = request.headers().clone();
+    let mut update: SlotUpdate = body::required(request).await?;
+    update.if_generation = generation::insisted_on(&headers, update.if_generation)?;
+    let reply = shared.stopping.cuts(shared.handle.replace_slot(&name, slot, update, actor)).await?;
+    Ok(ok(&reply))
+}
+
+/// Reads the config file and does what it says; all of it or nothing.
+#[utoipa::path(
+    post, path = "/v1/config/reload", tag = "change",
+    responses(
+        (status = 200, description = "The file holds now.", body = ReloadReply),
+        (status = 422, description = "The file is refused, with each problem's place. Nothing changed.", body = Problem),
+    ),
+)]
+pub(super) async fn reload(State(shared): State<Arc<Shared>>, Actor(actor): Actor) -> Answer {
+    Ok(ok(&shared.stopping.cuts(shared.handle.reload(actor)).await?))
+}
+
+/// 202 if the caller waits for a drain that is still under way.
+fn changed(wait: Option<WaitFor>, reply: &ChangeReply) -> axum::response::Response {
+    let drained = reply.drain.as_ref().is_some_and(|drain| drain.safe_to_delete);
+    let under_way = wait == Some(WaitFor::Drained) && !drained;
+    json(if under_way { StatusCode::ACCEPTED } else { StatusCode::OK }, reply)
+}
