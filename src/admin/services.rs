@@ -56,7 +56,7 @@ pub(super) struct HistoryQuery {
 }
 
 fn limit_default() -> usize {
-    20
+    100
 }
 
 /// The journal's entries about a service, newest first. Services that were removed are found too.
@@ -64,7 +64,7 @@ fn limit_default() -> usize {
     get, path = "/v1/services/{service}/history", tag = "status",
     params(
         ("service" = String, Path, description = "Name of the service."),
-        ("limit" = Option<usize>, Query, description = "Number of entries, 1 to 1000; 20 if left out."),
+        ("limit" = Option<usize>, Query, description = "Number of entries, 1 to 1000; 100 if left out."),
     ),
     responses(
         (status = 200, description = "The entries.", body = History),
