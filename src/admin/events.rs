@@ -1,47 +1,178 @@
 //! Events as they happen, as server-sent events.
 
-use std::{convert::Infallible, time::Duration};
+use std::{
+    convert::Infallible,
+    fmt,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
 
 use axum::{
-    extract::State as Extracted,
-    response::{
-        IntoResponse, Response, Sse,
-        sse::{Event as Sent, KeepAlive},
-    },
+    body::{Body, Bytes},
+    extract::State,
+    http::{HeaderName, header},
+    response::{IntoResponse, Response},
 };
-use futures_util::stream;
-use tokio::sync::{broadcast, watch};
+use http_body::Frame;
+use tokio::{
+    sync::{
+        broadcast::{self, error::RecvError},
+        mpsc,
+    },
+    time::{Instant, MissedTickBehavior, interval_at},
+};
 
-use super::serve::Shared;
+use super::shared::{Shared, Stopping};
 use crate::api::Event;
 
-/// Silence is filled with a comment, so that proxies in between keep the stream.
-const KEEP_ALIVE: Duration = Duration::from_secs(15);
-
-/// Changes, health, drains and reloads from here on. The stream ends when the proxy shuts down.
-#[utoipa::path(get, path = "/v1/events", tag = "services", responses(
-    (status = 200, description = "Server-sent events; an event's name is its `kind`, its data this object.", body = Event, content_type = "text/event-stream"),
-))]
-pub(super) async fn events(Extracted(shared): Extracted<Shared>) -> Response {
-    let state = (shared.handle.events(), shared.stopping.clone());
-    let stream = stream::unfold(state, |(mut events, mut stopping)| async {
-        let sent = next(&mut events, &mut stopping).await?;
-        Some((Ok::<_, Infallible>(sent), (events, stopping)))
-    });
-    let sse = Sse::new(stream).keep_alive(KeepAlive::new().interval(KEEP_ALIVE));
-    ([("x-accel-buffering", "no")], sse).into_response()
+/// Events from here on. Each has a name, the `kind`, and one line of JSON. A reader that is too slow gets an event
+/// `lagged` with the number it missed, and should read the services again. The stream ends when the proxy stops.
+#[utoipa::path(
+    get, path = "/v1/events", tag = "status",
+    responses((status = 200, description = "A stream without end; also served at `/events`.", body = Event, content_type = "text/event-stream")),
+)]
+pub(super) async fn events(State(shared): State<Arc<Shared>>) -> Response {
+    // Subscribed before the answer's head is sent: what happens after the caller sees it is in the stream.
+    let events = shared.handle.events();
+    let (frames, body) = mpsc::channel(FRAMES);
+    tokio::spawn(pump(events, frames, shared.stopping.clone()));
+    let headers = [
+        (header::CONTENT_TYPE, "text/event-stream"),
+        (header::CACHE_CONTROL, "no-store"),
+        (HeaderName::from_static("x-accel-buffering"), "no"),
+    ];
+    (headers, Body::new(Frames(body))).into_response()
 }
 
-async fn next(events: &mut broadcast::Receiver<Event>, stopping: &mut watch::Receiver<bool>) -> Option<Sent> {
-    let received = tokio::select! {
-        received = events.recv() => received,
-        _ = stopping.wait_for(|stop| *stop) => return None,
-    };
-    match received {
-        Ok(event) => Some(Sent::default().event(event.kind()).json_data(&event).unwrap_or_default()),
-        Err(broadcast::error::RecvError::Lagged(missed)) => {
-            Some(Sent::default().event("missed").data(missed.to_string()))
+/// Passes events on until the reader is gone or the server stops.
+async fn pump(mut events: broadcast::Receiver<Event>, frames: mpsc::Sender<Bytes>, stopping: Stopping) {
+    let mut keep_alive = interval_at(Instant::now() + KEEP_ALIVE, KEEP_ALIVE);
+    keep_alive.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut next = Bytes::from_static(GREETING);
+    loop {
+        tokio::select! {
+            sent = frames.send(next) => if sent.is_err() { return },
+            () = stopping.begun() => return,
         }
-        Err(broadcast::error::RecvError::Closed) => None,
+        next = tokio::select! {
+            biased;
+            () = frames.closed() => return,
+            () = stopping.begun() => return,
+            event = events.recv() => match event {
+                Ok(event) => frame(event.kind(), &serde_json::to_string(&event).unwrap_or_default()),
+                Err(RecvError::Lagged(missed)) => frame("lagged", &format!("{{\"missed\":{missed}}}")),
+                Err(RecvError::Closed) => return,
+            },
+            _ = keep_alive.tick() => Bytes::from_static(b": still here\n\n"),
+        };
+    }
+}
+
+/// JSON has no raw line breaks, so that one `data` line will do.
+fn frame(name: &str, data: &str) -> Bytes {
+    Bytes::from(format!("event: {name}\ndata: {data}\n\n"))
+}
+
+/// A body that is fed through a queue.
+struct Frames(mpsc::Receiver<Bytes>);
+
+impl http_body::Body for Frames {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        self.0.poll_recv(context).map(|bytes| bytes.map(|bytes| Ok(Frame::data(bytes))))
+    }
+}
+
+impl fmt::Debug for Frames {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Frames")
+    }
+}
+
+/// Sent at once, so that intermediaries pass the head on; `retry` is how soon a browser comes back.
+const GREETING: &[u8] = b"retry: 2000\n: events follow\n\n";
+/// Below the idle time of common intermediaries.
+const KEEP_ALIVE: Duration = Duration::from_secs(15);
+/// Frames that wait for a slow reader, beside those that wait in the broadcast.
+const FRAMES: usize = 16;
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::BodyExt;
+    use tokio::sync::watch;
+
+    use super::*;
+
+    fn reload(at: &str) -> Event {
+        Event::Reload { at: at.to_owned(), ok: true, problems: Vec::new() }
+    }
+
+    struct Stream {
+        events: broadcast::Sender<Event>,
+        stop: watch::Sender<bool>,
+        frames: Frames,
+        task: tokio::task::JoinHandle<()>,
+    }
+
+    impl Stream {
+        /// A stream that has been greeted, over a broadcast that holds two events.
+        async fn open() -> Self {
+            let (events, receiver) = broadcast::channel(2);
+            let (stop, stopping) = watch::channel(false);
+            let (sender, body) = mpsc::channel(1);
+            let task = tokio::spawn(pump(receiver, sender, Stopping(stopping)));
+            let mut stream = Self { events, stop, frames: Frames(body), task };
+            assert_eq!(stream.next().await.unwrap(), GREETING);
+            stream
+        }
+
+        async fn next(&mut self) -> Option<Bytes> {
+            self.frames.frame().await.map(|frame| frame.unwrap().into_data().unwrap())
+        }
+    }
+
+    #[tokio::test]
+    async fn an_event_is_one_named_line_of_json() {
+        let mut stream = Stream::open().await;
+        stream.events.send(reload("x")).unwrap();
+        let expected = "event: reload\ndata: {\"kind\":\"reload\",\"at\":\"x\",\"ok\":true,\"problems\":[]}\n\n";
+        assert_eq!(stream.next().await.unwrap(), expected);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn silence_is_broken_every_15_seconds() {
+        let mut stream = Stream::open().await;
+        let before = Instant::now();
+        for _ in 0..2 {
+            assert_eq!(stream.next().await.unwrap(), ": still here\n\n");
+        }
+        assert_eq!(before.elapsed().as_secs(), 30);
+    }
+
+    #[tokio::test]
+    async fn a_slow_reader_is_told_what_it_missed() {
+        let mut stream = Stream::open().await;
+        for index in 0..7 {
+            stream.events.send(reload(&index.to_string())).unwrap();
+        }
+        assert_eq!(stream.next().await.unwrap(), "event: lagged\ndata: {\"missed\":5}\n\n");
+        assert!(stream.next().await.unwrap().starts_with(b"event: reload\ndata: {\"kind\":\"reload\",\"at\":\"5\""));
+    }
+
+    #[tokio::test]
+    async fn it_ends_with_the_server_and_with_its_reader() {
+        let mut stream = Stream::open().await;
+        stream.stop.send_replace(true);
+        assert_eq!(stream.next().await, None);
+        let stream = Stream::open().await;
+        drop(stream.frames);
+        stream.task.await.unwrap();
     }
 }

@@ -1,21 +1,39 @@
 //! Admin: the HTTP API, events, probes, the metrics page and the dashboard.
 //!
-//! Invariants: loopback only unless a token is set; every refusal is an `api::Problem` with its own status; a call from
-//! a foreign page or under a foreign host name is refused; secrets are never written anywhere.
-//! Never: how a change is made. It sees control only by its handle.
+//! Life of a call: `serve` accepts → `admission` looks at host, origin and token → `router` finds the handler
+//! (`services`, `changes`, `drains`, `events`, `probes`, `page`) → the handler asks the control handle → `answer`.
+//!
+//! Invariants: every refusal under `/v1` has an [`api::Problem`](crate::api::Problem) as its body; a token is compared
+//! in constant time and never printed; an order that was accepted stands, even if its caller hangs up.
+//! Never: decisions, and the data plane. It knows `control` only by its handle.
 
-mod calls;
+mod actor;
+mod admission;
+mod answer;
+mod body;
+mod changes;
+mod drains;
 mod events;
-mod guard;
+mod generation;
 mod listen;
 mod openapi;
 mod page;
+mod path;
 mod probes;
-mod reply;
+mod router;
 mod secret;
 mod serve;
+mod services;
+mod shared;
 
-pub use listen::{BindError, BoundAddr, Listener, bind};
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
+
+pub use actor::ACTOR_HEADER;
+pub use listen::{BindError, Listener, bind};
 pub use openapi::document;
 pub use secret::{Secret, SecretError};
-pub use serve::{State, serve};
+pub use serve::serve;
+pub use shared::{MetricsPage, State};

@@ -1,30 +1,63 @@
-//! The dashboard: three files of our own, nothing from elsewhere, no inline script or style.
+//! The dashboard: three small files that are part of the program and load nothing from elsewhere.
 
-use axum::{
-    Router,
-    http::header,
-    response::{IntoResponse, Response},
-    routing::get,
-};
+use std::sync::Arc;
 
-use super::serve::Shared;
+use axum::{Router, http::header, response::IntoResponse, routing::get};
 
-const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+use super::shared::Shared;
 
-pub(super) fn routes() -> Router<Shared> {
+/// Where the page's parts are.
+pub(super) const PATHS: [&str; 3] = ["/", "/app.js", "/style.css"];
+
+/// No inline script or style, nothing from elsewhere, no frame around it.
+pub(super) const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; \
+    img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+
+pub(super) fn routes() -> Router<Arc<Shared>> {
+    let [index, script, style] = PATHS;
     Router::new()
-        .route("/", get(|| file("text/html; charset=utf-8", include_str!("page/index.html"))))
-        .route("/app.js", get(|| file("text/javascript; charset=utf-8", include_str!("page/app.js"))))
-        .route("/style.css", get(|| file("text/css; charset=utf-8", include_str!("page/style.css"))))
+        .route(index, get(async || part("text/html; charset=utf-8", INDEX)))
+        .route(script, get(async || part("text/javascript; charset=utf-8", SCRIPT)))
+        .route(style, get(async || part("text/css; charset=utf-8", STYLE)))
 }
 
-async fn file(kind: &'static str, text: &'static str) -> Response {
-    let headers = [
-        (header::CONTENT_TYPE, kind),
-        (header::CONTENT_SECURITY_POLICY, POLICY),
-        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
-        (header::REFERRER_POLICY, "no-referrer"),
-        (header::CACHE_CONTROL, "no-cache"),
-    ];
-    (headers, text).into_response()
+/// Asked for anew each time, so that page and API are always of one version.
+fn part(kind: &'static str, text: &'static str) -> impl IntoResponse {
+    ([(header::CONTENT_TYPE, kind), (header::CACHE_CONTROL, "no-cache")], text)
+}
+
+const INDEX: &str = include_str!("page/index.html");
+const SCRIPT: &str = include_str!("page/app.js");
+const STYLE: &str = include_str!("page/style.css");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Fails when: the page needs what its own policy forbids, or something that is not served here.
+    #[test]
+    fn the_page_needs_nothing_from_elsewhere() {
+        for text in [INDEX, SCRIPT, STYLE] {
+            for forbidden in ["http://", "https://", "innerHTML", "eval(", "@import", "url("] {
+                assert!(!text.contains(forbidden), "{forbidden}");
+            }
+        }
+        for inline in ["style=", "onclick", "onload", "<script>", "<style>"] {
+            assert!(!INDEX.contains(inline), "{inline}");
+        }
+        let references = INDEX.split("=\"").skip(1).map(|rest| rest.split('"').next().unwrap());
+        for reference in references.filter(|text| text.starts_with('/')) {
+            assert!(PATHS.contains(&reference), "{reference}");
+        }
+    }
+
+    /// Fails when: the script looks for an element that the page does not have.
+    #[test]
+    fn the_script_finds_what_it_looks_for() {
+        let wanted: Vec<_> = SCRIPT.split("byId(\"").skip(1).map(|rest| rest.split('"').next().unwrap()).collect();
+        assert!(wanted.len() > 3);
+        for id in wanted {
+            assert!(INDEX.contains(&format!("id=\"{id}\"")), "{id}");
+        }
+    }
 }

@@ -1,33 +1,43 @@
-//! Liveness, readiness and the metrics page.
+//! Liveness, readiness and metrics: plain text for machines.
+
+use std::sync::Arc;
 
 use axum::{
-    extract::State as Extracted,
+    extract::State,
     http::{StatusCode, header},
-    response::{IntoResponse, Response},
+    response::IntoResponse,
 };
 
-use super::serve::Shared;
+use super::shared::Shared;
 
-/// The process is there.
-#[utoipa::path(get, path = "/live", tag = "probes", responses((status = 200, description = "The process runs.")))]
-pub(super) async fn live() -> &'static str {
-    "live\n"
+/// The process answers; that is all it says.
+#[utoipa::path(get, path = "/live", tag = "probe", responses((status = 200, description = "Alive.", body = String)))]
+pub(super) async fn live() -> impl IntoResponse {
+    (FRESH, "live\n")
 }
 
-/// Clients may be sent here.
-#[utoipa::path(get, path = "/ready", tag = "probes", responses(
-    (status = 200, description = "Serving."),
-    (status = 503, description = "Shutting down: send clients elsewhere."),
-))]
-pub(super) async fn ready(Extracted(shared): Extracted<Shared>) -> Response {
+/// Whether traffic should be sent to this process.
+#[utoipa::path(
+    get, path = "/ready", tag = "probe",
+    responses(
+        (status = 200, description = "Ready.", body = String),
+        (status = 503, description = "Not ready; the body says why.", body = String),
+    ),
+)]
+pub(super) async fn ready(State(shared): State<Arc<Shared>>) -> impl IntoResponse {
     match shared.handle.readiness() {
-        Ok(()) => "ready\n".into_response(),
-        Err(why) => (StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {why}\n")).into_response(),
+        Ok(()) => (StatusCode::OK, FRESH, "ready\n".to_owned()),
+        Err(why) => (StatusCode::SERVICE_UNAVAILABLE, FRESH, format!("not ready: {why}\n")),
     }
 }
 
-/// Prometheus text format 0.0.4.
-#[utoipa::path(get, path = "/metrics", tag = "probes", responses((status = 200, description = "Prometheus text format 0.0.4.")))]
-pub(super) async fn metrics(Extracted(shared): Extracted<Shared>) -> Response {
-    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], (shared.metrics)()).into_response()
+/// All metrics in Prometheus' text format.
+#[utoipa::path(
+    get, path = "/metrics", tag = "probe",
+    responses((status = 200, description = "Prometheus' text format 0.0.4.", body = String, content_type = "text/plain")),
+)]
+pub(super) async fn metrics(State(shared): State<Arc<Shared>>) -> impl IntoResponse {
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], (shared.metrics)())
 }
+
+const FRESH: [(header::HeaderName, &str); 1] = [(header::CACHE_CONTROL, "no-cache")];

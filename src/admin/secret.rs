@@ -1,66 +1,101 @@
-//! The bearer token of the admin API.
+//! The bearer token.
 
 use std::{
-    fmt, io,
+    fmt,
+    fs::File,
+    io::{self, Read},
     path::{Path, PathBuf},
 };
 
-use subtle::ConstantTimeEq as _;
+use axum::http::HeaderValue;
+use subtle::ConstantTimeEq;
 
-/// A token. It is never shown, not even by `Debug`.
-#[derive(Clone)]
-pub struct Secret(String);
+/// A bearer token. It is never printed: `Debug` hides it, and there is no `Display`.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(Box<str>);
 
-/// A token file is of no use.
+/// Why a file has no usable token in it.
 #[derive(Debug, thiserror::Error)]
 pub enum SecretError {
-    #[error("admin.token_file {}: {source}", path.display())]
-    Read { path: PathBuf, source: io::Error },
-    #[error("admin.token_file {}: the token must be 16 to 512 printable ASCII characters on one line", path.display())]
-    Unusable { path: PathBuf },
+    #[error("the token file {} cannot be read: {source}", path.display())]
+    Unreadable { path: PathBuf, source: io::Error },
+    #[error("the token file {} is empty; write one line with the token into it", path.display())]
+    Empty { path: PathBuf },
+    #[error(
+        "the token file {} does not hold one line of at most {TOKEN_BYTES_MAX} printable ASCII characters without spaces",
+        path.display()
+    )]
+    Malformed { path: PathBuf },
 }
 
 impl Secret {
-    /// Reads a token; white space around it does not count.
+    /// Reads a token file: one line; white space around it does not count. Blocks on the disk.
     ///
     /// # Errors
-    /// The file cannot be read, or holds no usable token.
+    /// The file cannot be read, is empty, or holds what cannot stand in a header field.
     pub fn read(path: &Path) -> Result<Self, SecretError> {
-        let text =
-            std::fs::read_to_string(path).map_err(|source| SecretError::Read { path: path.to_owned(), source })?;
+        let mut text = String::new();
+        let read = File::open(path).and_then(|file| file.take(2 * TOKEN_BYTES_MAX as u64).read_to_string(&mut text));
+        read.map_err(|source| SecretError::Unreadable { path: path.to_owned(), source })?;
         let token = text.trim();
-        if !(16..=512).contains(&token.len()) || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
-            return Err(SecretError::Unusable { path: path.to_owned() });
+        if token.is_empty() {
+            return Err(SecretError::Empty { path: path.to_owned() });
         }
-        Ok(Self(token.to_owned()))
+        Self::new(token).ok_or_else(|| SecretError::Malformed { path: path.to_owned() })
     }
 
-    /// Compares in constant time.
-    pub(super) fn is(&self, given: &str) -> bool {
-        self.0.as_bytes().ct_eq(given.as_bytes()).into()
+    /// The token, if it can stand in a header field.
+    pub(super) fn new(token: &str) -> Option<Self> {
+        let fits = (1..=TOKEN_BYTES_MAX).contains(&token.len()) && token.bytes().all(|byte| byte.is_ascii_graphic());
+        fits.then(|| Self(token.into()))
+    }
+
+    /// Compares in a time that depends on the lengths alone.
+    pub(super) fn is(&self, given: &[u8]) -> bool {
+        self.0.as_bytes().ct_eq(given).into()
+    }
+
+    /// The `authorization` field of a caller that knows the token; marked as sensitive.
+    pub fn authorization(&self) -> Option<HeaderValue> {
+        let mut value = HeaderValue::try_from(format!("Bearer {}", self.0)).ok()?;
+        value.set_sensitive(true);
+        Some(value)
     }
 }
 
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Secret(…)")
+        f.write_str("Secret(hidden)")
     }
 }
+
+const TOKEN_BYTES_MAX: usize = 4096;
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn read(content: &[u8]) -> Result<Secret, SecretError> {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), content).unwrap();
+        Secret::read(file.path())
+    }
+
     #[test]
-    fn tokens_are_read_and_never_shown() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("token");
-        std::fs::write(&path, "0123456789abcdef\n").unwrap();
-        let secret = Secret::read(&path).unwrap();
-        assert!(secret.is("0123456789abcdef"));
-        assert!(!secret.is("0123456789abcdeF") && !secret.is("") && !secret.is("0123456789abcdef0"));
-        assert!(!format!("{secret:?}").contains("0123"));
-        std::fs::write(&path, "short").unwrap();
-        assert!(Secret::read(&path).unwrap_err().to_string().contains("16 to 512"));
+    fn a_token_is_one_line() {
+        assert!(read(b"s3cret\n").unwrap().is(b"s3cret"));
+        assert!(!read(b"s3cret\n").unwrap().is(b"s3cret2"));
+        assert!(matches!(read(b" \n"), Err(SecretError::Empty { .. })));
+        for odd in [b"two words".as_slice(), b"two\nlines", "\u{e4}".as_bytes(), &[b'x'; 4097]] {
+            assert!(matches!(read(odd), Err(SecretError::Malformed { .. })), "{odd:?}");
+        }
+        assert!(matches!(read(b"\xff"), Err(SecretError::Unreadable { .. })));
+        assert!(matches!(Secret::read(Path::new("/nonexistent/token")), Err(SecretError::Unreadable { .. })));
+    }
+
+    #[test]
+    fn a_token_is_never_printed() {
+        let secret = read(b"s3cret").unwrap();
+        assert!(!format!("{secret:?} {:?}", secret.authorization()).contains("s3cret"));
     }
 }

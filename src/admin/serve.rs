@@ -1,142 +1,117 @@
-//! The admin server: its routes, and its life.
+//! Accepts connections and serves HTTP/1.1 on them until told to stop.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{fmt::Display, future::Future, io, pin::pin, sync::Arc, time::Duration};
 
-use axum::{
-    Router,
-    extract::{ConnectInfo, DefaultBodyLimit, Request, connect_info::Connected},
-    http::HeaderMap,
-    middleware::{self, Next},
-    response::Response,
-    routing::{get, post, put},
-    serve::IncomingStream,
+use axum::{Extension, Router};
+use hyper::server::conn::http1;
+use hyper_util::{
+    rt::{TokioIo, TokioTimer},
+    service::TowerToHyperService,
 };
 use tokio::{
-    net::{TcpListener, UnixListener},
-    sync::watch,
+    io::{AsyncRead, AsyncWrite},
+    sync::{OwnedSemaphorePermit, Semaphore, watch},
+    task::JoinSet,
+    time::{sleep, timeout},
 };
 
-use super::{Listener, Secret, calls, events, guard, openapi, page, probes};
-use crate::control::Handle;
+use super::{
+    Listener, State,
+    actor::Peer,
+    admission::Admission,
+    router::router,
+    shared::{Shared, Stopping},
+};
 
-/// Bytes a call's body may have.
-const BODY_BYTES_MAX: usize = 256 * 1024;
-/// Characters of an actor's name that are taken over.
-const ACTOR_LENGTH_MAX: usize = 64;
-
-/// What the server needs.
-pub struct State {
-    pub handle: Handle,
-    /// Renders the metrics page.
-    pub metrics: Arc<dyn Fn() -> String + Send + Sync>,
-    pub token: Option<Secret>,
+/// Serves the admin API until `shutdown` resolves. Then it accepts no more, ends event streams and waits, answers what
+/// else is under way for up to five seconds, and returns. Dropping the future cuts every connection.
+pub async fn serve(listener: Listener, state: State, shutdown: impl Future<Output = ()>) {
+    let (stop, stopping) = watch::channel(false);
+    let stopping = Stopping(stopping);
+    let admission = Admission::new(state.token, listener.local_addr());
+    let shared = Shared { handle: state.handle, metrics: state.metrics, admission, stopping: stopping.clone() };
+    let router = router(Arc::new(shared));
+    let mut connections = JoinSet::new();
+    tokio::select! {
+        () = accept_all(&listener, &router, &stopping, &mut connections) => {}
+        () = shutdown => {}
+    }
+    drop(listener);
+    stop.send_replace(true);
+    let emptied = async { while connections.join_next().await.is_some() {} };
+    if timeout(SHUTDOWN_GRACE, emptied).await.is_err() {
+        tracing::warn!(connections = connections.len(), "Admin connections were cut: they did not end in time.");
+    }
 }
 
-/// What every call sees.
-#[derive(Clone)]
-pub(super) struct Shared {
-    pub(super) handle: Handle,
-    pub(super) metrics: Arc<dyn Fn() -> String + Send + Sync>,
-    pub(super) token: Option<Secret>,
-    pub(super) is_tcp: bool,
-    /// True once the server is to end; long answers end then.
-    pub(super) stopping: watch::Receiver<bool>,
+async fn accept_all(listener: &Listener, router: &Router, stopping: &Stopping, connections: &mut JoinSet<()>) {
+    let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    // The semaphore is never closed, so that the loop ends only with its future.
+    while let Ok(place) = places.clone().acquire_owned().await {
+        match accept(listener, router, stopping, place).await {
+            Ok(connection) => drop(connections.spawn(connection)),
+            Err(error) => {
+                tracing::error!(%error, "An admin connection was not accepted.");
+                sleep(ACCEPT_PAUSE).await;
+            }
+        }
+        while connections.try_join_next().is_some() {}
+    }
 }
 
-/// Who is at the other end of the connection.
-#[derive(Clone, Debug)]
-pub(super) struct Peer(String);
+type Connection = std::pin::Pin<Box<dyn Future<Output = ()> + Send>>;
 
-impl Peer {
-    /// Who asked, for the journal: the name that the caller gives itself, and where it called from.
-    pub(super) fn actor(&self, headers: &HeaderMap) -> String {
-        let named = headers.get("x-verdigris-actor").and_then(|value| value.to_str().ok()).map(|name| {
-            name.chars().filter(|character| matches!(character, ' '..='~')).take(ACTOR_LENGTH_MAX).collect::<String>()
-        });
-        match named.as_deref().map(str::trim) {
-            Some(name) if !name.is_empty() => format!("{name} ({})", self.0),
-            Some(_) | None => format!("api {}", self.0),
+async fn accept(
+    listener: &Listener,
+    router: &Router,
+    stopping: &Stopping,
+    place: OwnedSemaphorePermit,
+) -> io::Result<Connection> {
+    let (router, stopping) = (router.clone(), stopping.clone());
+    match listener {
+        Listener::Tcp(listener) => {
+            let (stream, address) = listener.accept().await?;
+            // Events are small and must not wait for one another. If it fails, the caller is gone already.
+            drop(stream.set_nodelay(true));
+            Ok(Box::pin(connection(stream, Peer::Ip(address.ip()), router, stopping, place)))
+        }
+        Listener::Unix(listener) => {
+            let (stream, _) = listener.accept().await?;
+            let peer = stream.peer_cred().map_or(Peer::Unknown, |credentials| Peer::Uid(credentials.uid()));
+            Ok(Box::pin(connection(stream, peer, router, stopping, place)))
         }
     }
 }
 
-impl Connected<IncomingStream<'_, TcpListener>> for Peer {
-    fn connect_info(stream: IncomingStream<'_, TcpListener>) -> Self {
-        let address: &SocketAddr = stream.remote_addr();
-        Peer(address.ip().to_string())
-    }
-}
-
-impl Connected<IncomingStream<'_, UnixListener>> for Peer {
-    fn connect_info(stream: IncomingStream<'_, UnixListener>) -> Self {
-        let user = stream.io().peer_cred().map(|credentials| credentials.uid());
-        Peer(user.map_or_else(|_| "unix".to_owned(), |uid| format!("unix uid {uid}")))
-    }
-}
-
-/// Serves until `shutdown` is ready; calls that run are finished, streams of events end.
-pub async fn serve(listener: Listener, state: State, shutdown: impl Future<Output = ()> + Send + 'static) {
-    let (stop, stopping) = watch::channel(false);
-    let shared = Shared {
-        handle: state.handle,
-        metrics: state.metrics,
-        token: state.token,
-        is_tcp: matches!(listener, Listener::Tcp(..)),
-        stopping,
+async fn connection<S>(stream: S, peer: Peer, router: Router, stopping: Stopping, _place: OwnedSemaphorePermit)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let service = TowerToHyperService::new(router.layer(Extension(peer)));
+    let mut http = http1::Builder::new();
+    http.timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT).max_buf_size(HEAD_BYTES_MAX);
+    let mut served = pin!(http.serve_connection(TokioIo::new(stream), service));
+    let outcome = tokio::select! {
+        outcome = served.as_mut() => outcome,
+        () = stopping.begun() => {
+            served.as_mut().graceful_shutdown();
+            served.await
+        }
     };
-    let service = router(shared).into_make_service_with_connect_info::<Peer>();
-    let ended = async move {
-        shutdown.await;
-        stop.send_replace(true);
-    };
-    let result = match listener {
-        Listener::Tcp(listener, _) => match TcpListener::from_std(listener) {
-            Ok(listener) => axum::serve(listener, service).with_graceful_shutdown(ended).await,
-            Err(error) => Err(error),
-        },
-        Listener::Unix(listener, _) => match UnixListener::from_std(listener) {
-            Ok(listener) => axum::serve(listener, service).with_graceful_shutdown(ended).await,
-            Err(error) => Err(error),
-        },
-    };
-    if let Err(error) = result {
-        tracing::error!(%error, "The admin server has ended.");
+    if let Err(error) = outcome {
+        debug_ended(peer, &error);
     }
 }
 
-fn router(shared: Shared) -> Router {
-    Router::new()
-        .route("/v1/services", get(calls::services))
-        .route("/v1/services/{service}", get(calls::service))
-        .route("/v1/services/{service}/switch", post(calls::switch))
-        .route("/v1/services/{service}/rollback", post(calls::rollback))
-        .route("/v1/services/{service}/slots/{slot}", put(calls::replace_slot))
-        .route("/v1/services/{service}/slots/{slot}/test", post(calls::test))
-        .route("/v1/services/{service}/slots/{slot}/drain", get(calls::drain).post(calls::begin_drain))
-        .route("/v1/services/{service}/history", get(calls::history))
-        .route("/v1/events", get(events::events))
-        .route("/events", get(events::events))
-        .route("/v1/config/reload", post(calls::reload))
-        .route("/metrics", get(probes::metrics))
-        .route("/live", get(probes::live))
-        .route("/ready", get(probes::ready))
-        .route("/openapi.json", get(openapi::serve))
-        .merge(page::routes())
-        .fallback(calls::not_found)
-        .method_not_allowed_fallback(calls::method_not_allowed)
-        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
-        .layer(middleware::from_fn_with_state(shared.clone(), guard::check))
-        .layer(middleware::from_fn(note_peer))
-        .with_state(shared)
+fn debug_ended(peer: impl Display, error: &hyper::Error) {
+    tracing::debug!(%peer, %error, "An admin connection ended early.");
 }
 
-async fn note_peer(ConnectInfo(peer): ConnectInfo<Peer>, mut request: Request, next: Next) -> Response {
-    request.extensions_mut().insert(peer);
-    next.run(request).await
-}
-
-impl std::fmt::Debug for State {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("State").field("handle", &self.handle).finish_non_exhaustive()
-    }
-}
+/// Also how long a connection may stay without a call.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(75);
+const HEAD_BYTES_MAX: usize = 64 * 1024;
+/// A leak of connections here must not take the descriptors that traffic needs.
+const CONNECTIONS_MAX: usize = 256;
+/// After a failed `accept`, which is mostly a lack of descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+const SHUTDOWN_GRACE: Duration = Duration::from_secs(5);

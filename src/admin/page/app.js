@@ -1,143 +1,298 @@
-// The dashboard: reads /v1/services once a second and listens to /v1/events. Text goes in as text, never as markup.
 "use strict";
+// The dashboard: reads /v1/services every two seconds and whenever an event says so. Everything that comes from the
+// server is set as text, never as markup.
 
-const EVENTS_SHOWN = 40;
-const outcomes = new Map();
+const POLL_MS = 2000;
+const HISTORY_ENTRIES = 5;
+const SLOTS = ["blue", "green"];
+
 const byId = (id) => document.getElementById(id);
+const cards = new Map();
+let token = sessionStorage.getItem("token");
 
-function fill(root, selector, text) {
-  root.querySelector(selector).textContent = text;
+// --- elements
+
+function element(name, attributes, ...children) {
+  const made = document.createElement(name);
+  for (const [key, value] of Object.entries(attributes)) {
+    if (typeof value === "function") made.addEventListener(key, value);
+    else if (value !== undefined) made.setAttribute(key, value);
+  }
+  made.append(...children);
+  return made;
 }
+
+const text = (name, content, kind) => element(name, { class: kind }, content);
 
 function age(ms) {
   if (ms < 1000) return `${ms} ms`;
-  if (ms < 120000) return `${(ms / 1000).toFixed(1)} s`;
-  if (ms < 7200000) return `${Math.round(ms / 60000)} min`;
-  return `${(ms / 3600000).toFixed(1)} h`;
+  if (ms < 60000) return `${(ms / 1000).toFixed(1)} s`;
+  if (ms < 3600000) return `${Math.floor(ms / 60000)} min ${Math.floor(ms / 1000) % 60} s`;
+  return `${Math.floor(ms / 3600000)} h ${Math.floor(ms / 60000) % 60} min`;
 }
 
-function slotNode(slot) {
-  const node = byId("slot").content.cloneNode(true);
-  const box = node.querySelector(".slot");
-  box.classList.add(slot.slot, slot.phase);
-  fill(node, ".slot-name", slot.slot);
-  fill(node, ".phase", slot.phase);
-  fill(node, ".version", slot.version || "");
-  const list = node.querySelector(".endpoints");
-  for (const endpoint of slot.endpoints) {
-    const item = document.createElement("li");
-    item.className = endpoint.health;
-    item.textContent = [endpoint.http, endpoint.grpc].filter(Boolean).join(" + ") + ` (${endpoint.health})`;
-    const detail = document.createElement("span");
-    detail.className = "detail";
-    detail.textContent = endpoint.detail;
-    item.append(detail);
-    list.append(item);
+// --- the API
+
+class Refused extends Error {
+  constructor(status, problem) {
+    super(problem.message || `status ${status}`);
+    this.status = status;
+    this.problem = problem;
   }
-  const flight = slot.drain.in_flight;
-  const oldest = slot.drain.oldest_ms === undefined ? "" : `, oldest ${age(slot.drain.oldest_ms)}`;
-  const cut = slot.drain.cut ? `, ${slot.drain.cut} cut` : "";
-  fill(node, ".flight", `in flight: ${flight.unary} unary, ${flight.stream} streams, ${flight.tunnel} tunnels${oldest}${cut}`);
-  const verdict = node.querySelector(".verdict");
-  verdict.textContent = slot.drain.safe_to_delete ? "safe to delete" : `not safe to delete: ${slot.drain.why}`;
-  verdict.classList.toggle("safe", slot.drain.safe_to_delete);
-  return node;
-}
 
-function serviceNode(service) {
-  const node = byId("service").content.cloneNode(true);
-  fill(node, ".name", service.name);
-  fill(node, ".rule", service.matches);
-  fill(node, ".summary", `generation ${service.generation}, ${service.active} serves`);
-  const pending = node.querySelector(".pending");
-  pending.hidden = !service.pending;
-  pending.textContent = service.pending || "";
-  for (const slot of [service.slots.blue, service.slots.green]) node.querySelector(".slots").append(slotNode(slot));
-  const other = service.active === "blue" ? "green" : "blue";
-  const move = node.querySelector(".switch");
-  move.textContent = `Switch to ${other}`;
-  move.disabled = service.slots[other].endpoints.length === 0;
-  move.addEventListener("click", () => ask(service, "switch", { to: other }, `Switch ${service.name} to ${other}?`));
-  const back = node.querySelector(".rollback");
-  back.disabled = !service.rollback.to;
-  back.title = service.rollback.why;
-  back.addEventListener("click", () => ask(service, "rollback", {}, `Roll ${service.name} back to ${service.rollback.to}?`));
-  const outcome = outcomes.get(service.name);
-  if (outcome) {
-    const output = node.querySelector(".outcome");
-    output.textContent = outcome.text;
-    output.classList.toggle("failed", outcome.failed);
+  inWords() {
+    const failed = (this.problem.gate?.steps || []).filter((step) => step.result === "fail");
+    const evidence = failed.flatMap((step) => step.evidence).filter((line) => !this.message.includes(line));
+    return [this.message, ...evidence, this.problem.hint].filter(Boolean).join("\n");
   }
-  return node;
 }
 
-async function ask(service, what, body, question) {
-  if (!window.confirm(question)) return;
+function open(method, path, body) {
+  const headers = { "x-verdigris-actor": "dashboard" };
+  if (token) headers.authorization = `Bearer ${token}`;
+  return fetch(path, { method, headers, body: body && JSON.stringify(body), cache: "no-store" });
+}
+
+async function call(method, path, body) {
+  const answer = await open(method, path, body);
+  const json = await answer.json().catch(() => ({}));
+  if (answer.status === 401) logIn(json.message);
+  if (!answer.ok) throw new Refused(answer.status, json);
+  return json;
+}
+
+function logIn(why) {
+  if (byId("login").open) return;
+  if (token) byId("login-text").textContent = why;
+  byId("login-token").value = "";
+  byId("login").showModal();
+}
+
+function say(where, message) {
+  const place = where === "config" ? byId("config") : byId("notice");
+  if (place.textContent !== message) place.textContent = message;
+  place.hidden = !message;
+}
+
+// --- a change, with its question
+
+function ask(title, words, verb) {
+  byId("ask-title").textContent = title;
+  byId("ask-text").textContent = words;
+  byId("ask-yes").textContent = verb;
+  byId("ask-reason").value = "";
+  byId("ask-force").checked = false;
+  const dialog = byId("ask");
+  dialog.showModal();
+  return new Promise((resolve) => {
+    byId("ask-no").onclick = () => dialog.close();
+    dialog.onclose = () => resolve(null);
+    byId("ask-yes").onclick = () => {
+      const reason = byId("ask-reason").value.trim();
+      resolve({ force: byId("ask-force").checked, ...(reason && { reason }) });
+      dialog.close();
+    };
+  });
+}
+
+// The generation that was on the screen goes along: a click on an outdated picture changes nothing.
+async function change(service, verb, to) {
+  const words = `${service.active} serves now, at generation ${service.generation}. New requests will go to ${to}.`;
+  const asked = await ask(`${verb === "switch" ? "Switch" : "Roll back"} ${service.name} to ${to}?`, words, verb === "switch" ? "Switch" : "Roll back");
+  if (!asked) return;
+  const body = { ...asked, if_generation: service.generation, ...(verb === "switch" && { to }) };
   try {
-    const answer = await fetch(`/v1/services/${encodeURIComponent(service.name)}/${what}`, {
-      method: "POST",
-      headers: { "content-type": "application/json", "if-match": `"${service.generation}"`, "x-verdigris-actor": "dashboard" },
-      body: JSON.stringify(body),
-    });
-    const reply = await answer.json();
-    outcomes.set(service.name, { text: reply.message, failed: !answer.ok });
+    await call("POST", `/v1/services/${service.name}/${verb}`, body);
+    say("change", "");
   } catch (error) {
-    outcomes.set(service.name, { text: `no answer: ${error.message}`, failed: true });
+    say("change", `${verb} of ${service.name}: ${error instanceof Refused ? error.inWords() : error.message}`);
   }
+  await refresh();
+}
+
+// --- one service
+
+function facts(pairs) {
+  const rows = pairs.filter(([, value]) => value !== undefined);
+  return element("dl", {}, ...rows.flatMap(([key, value, kind]) => [text("dt", key), text("dd", value, kind)]));
+}
+
+function endpoint(each) {
+  const kind = { healthy: "good", unhealthy: "bad" }[each.health] || "dim";
+  const address = [each.http, each.grpc].filter(Boolean).join(" + ");
+  const when = each.probed_ms_ago === undefined ? "" : `, ${age(each.probed_ms_ago)} ago`;
+  return element("li", {}, text("span", each.health, kind), ` ${address} `, text("span", `${each.detail}${when}`, "dim"));
+}
+
+function slot(each, active) {
+  const { in_flight: flight, oldest_ms: oldest, cut, safe_to_delete: safe, why } = each.drain;
+  const healthy = each.endpoints.filter((one) => one.health === "healthy").length;
+  const all = each.endpoints.length;
+  return element("section", { class: `slot ${each.slot}${active ? " active" : ""}` },
+    element("h3", {}, each.slot, text("span", each.phase)),
+    facts([
+      ["version", each.version || "none given", each.version ? undefined : "dim"],
+      ["health", all ? `${healthy} of ${all} healthy` : "no endpoints", healthy === all ? (all ? "good" : "dim") : healthy ? "warn" : "bad"],
+      ["in flight", `${flight.total} (${flight.unary} unary, ${flight.stream} stream, ${flight.tunnel} tunnel)`],
+      ["oldest", oldest === undefined ? undefined : age(oldest)],
+      ["cut", cut ? String(cut) : undefined, "warn"],
+      ["safe to delete", `${safe ? "yes" : "no"}: ${why}`, safe ? "good" : undefined],
+    ]),
+    element("ul", {}, ...each.endpoints.map(endpoint)));
+}
+
+function historyRow(entry) {
+  const what = entry.action + (entry.from && entry.to ? ` ${entry.from} → ${entry.to}` : "") + (entry.forced ? ", forced" : "");
+  return element("tr", {},
+    text("td", new Date(entry.at).toLocaleString()),
+    text("td", what),
+    text("td", entry.outcome, entry.outcome === "done" ? "good" : "bad"),
+    text("td", String(entry.generation)),
+    text("td", entry.actor),
+    text("td", entry.reason || ""));
+}
+
+function historyTable(entries) {
+  const names = ["when", "what", "outcome", "generation", "who", "why"];
+  return element("table", {}, text("caption", "Last changes"),
+    element("thead", {}, element("tr", {}, ...names.map((name) => text("th", name)))),
+    element("tbody", {}, ...entries.map(historyRow)));
+}
+
+// Buttons stay the same elements for as long as the service is there, so that a redraw takes no click or focus away.
+class Card {
+  constructor(name) {
+    this.switch = element("button", { type: "button", click: () => change(this.service, "switch", this.other) });
+    this.rollback = element("button", { type: "button", click: () => change(this.service, "rollback", this.service.rollback.to) });
+    this.about = element("span", { class: "dim" });
+    this.pending = element("p", { class: "warn" });
+    this.slots = element("div", { class: "slots" });
+    this.history = element("div", { class: "scroll" });
+    this.root = element("article", { class: "service" },
+      element("div", { class: "top" }, text("h2", name), this.about, element("div", { class: "buttons" }, this.switch, this.rollback)),
+      this.pending, this.slots, this.history);
+  }
+
+  get other() {
+    return SLOTS.find((each) => each !== this.service.active);
+  }
+
+  show(service) {
+    const isNew = this.service?.generation !== service.generation;
+    this.service = service;
+    this.about.textContent = `generation ${service.generation} · ${service.active} serves · ${service.matches}`;
+    this.pending.textContent = service.pending || "";
+    this.switch.textContent = `Switch to ${this.other}`;
+    this.switch.disabled = service.slots[this.other].phase === "empty";
+    this.rollback.textContent = service.rollback.to ? `Roll back to ${service.rollback.to}` : "Roll back";
+    this.rollback.disabled = !service.rollback.to;
+    this.rollback.title = service.rollback.why;
+    this.slots.replaceChildren(...SLOTS.map((each) => slot(service.slots[each], each === service.active)));
+    if (isNew) this.readHistory();
+  }
+
+  async readHistory() {
+    try {
+      const { entries } = await call("GET", `/v1/services/${this.service.name}/history?limit=${HISTORY_ENTRIES}`);
+      this.history.replaceChildren(...(entries.length ? [historyTable(entries)] : []));
+    } catch (error) {
+      this.history.replaceChildren(text("p", `The history cannot be read: ${error.message}`, "bad"));
+    }
+  }
+}
+
+// --- the whole page
+
+function showProcess(proxy) {
+  byId("process").textContent = `${proxy.version} · up ${age(proxy.uptime_ms)} · ${proxy.config}`;
+  const reload = proxy.reload;
+  const refused = reload.ok ? [] : ["The config file is refused; what it said before still holds.", ...(reload.problems || [])];
+  const waiting = (reload.needs_restart || []).map((line) => `After a restart: ${line}`);
+  say("config", [...refused, ...waiting].join("\n"));
+}
+
+function show({ proxy, services }) {
+  showProcess(proxy);
+  const names = new Set(services.map((service) => service.name));
+  for (const [name, card] of cards) {
+    if (!names.has(name)) {
+      card.root.remove();
+      cards.delete(name);
+    }
+  }
+  for (const service of services) {
+    if (!cards.has(service.name)) {
+      cards.set(service.name, new Card(service.name));
+      byId("services").append(cards.get(service.name).root);
+    }
+    cards.get(service.name).show(service);
+  }
+}
+
+let reading = null;
+// Calls that come while one is under way share it; one more follows, because the answer may be older than they are.
+function refresh() {
+  reading ||= read().finally(() => { reading = null; });
+  return reading;
+}
+
+async function read() {
+  try {
+    show(await call("GET", "/v1/services"));
+    if (byId("link").className === "lost") link("live");
+  } catch (error) {
+    if (error.status !== 401) link("lost");
+  }
+}
+
+function link(state) {
+  byId("link").className = state;
+  byId("link").textContent = { live: "live", lost: "the proxy does not answer" }[state];
+}
+
+function onEvent(block) {
+  const lines = block.split("\n");
+  const kind = lines.find((line) => line.startsWith("event: "))?.slice(7);
+  if (!kind) return;
+  const data = JSON.parse(lines.find((line) => line.startsWith("data: "))?.slice(6) || "{}");
+  // A refusal leaves the generation as it was, yet belongs to the history.
+  if (kind === "change") cards.get(data.service)?.readHistory();
+  refresh().then(refresh);
+}
+
+// By fetch and not by EventSource, which cannot send a token.
+async function follow() {
+  const answer = await open("GET", "/v1/events");
+  if (!answer.ok) return;
+  link("live");
+  refresh();
+  const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
+  let rest = "";
+  for (;;) {
+    const { value, done } = await reader.read();
+    if (done) return;
+    const blocks = (rest + value).split("\n\n");
+    rest = blocks.pop();
+    blocks.forEach(onEvent);
+  }
+}
+
+async function followForever() {
+  for (;;) {
+    await follow().catch(() => {});
+    await new Promise((resolve) => setTimeout(resolve, POLL_MS));
+  }
+}
+
+function useToken() {
+  token = byId("login-token").value.trim();
+  sessionStorage.setItem("token", token);
+  byId("login").close();
   refresh();
 }
 
-async function refresh() {
-  try {
-    const answer = await fetch("/v1/services", { cache: "no-store" });
-    if (!answer.ok) throw new Error(`${answer.status} ${(await answer.json()).message}`);
-    const list = await answer.json();
-    byId("process").textContent = `${list.proxy.version}, up ${age(list.proxy.uptime_ms)}, ${list.proxy.config}`;
-    byId("connection").textContent = "";
-    const problems = byId("problems");
-    problems.hidden = list.proxy.reload.ok;
-    problems.textContent = `The config file is refused, the old settings serve on:\n${(list.proxy.reload.problems || []).join("\n")}`;
-    const focused = document.activeElement && document.activeElement.className;
-    if (focused !== "switch" && focused !== "rollback") {
-      byId("services").replaceChildren(...list.services.map(serviceNode));
-    }
-  } catch (error) {
-    byId("connection").textContent = `not connected: ${error.message}`;
-  }
-}
-
-function describe(event) {
-  switch (event.kind) {
-    case "change": {
-      const move = event.from ? `${event.from} → ${event.to}` : event.to || "";
-      return `${event.service}: ${event.action} ${move} ${event.outcome}${event.forced ? ", forced" : ""} by ${event.actor}${event.reason ? `: ${event.reason}` : ""}`;
-    }
-    case "health":
-      return `${event.service}: ${event.slot} ${event.endpoint} ${event.healthy ? "healthy" : "unhealthy"}: ${event.detail}`;
-    case "drained":
-      return `${event.service}: ${event.slot} drained${event.cut ? `, ${event.cut} cut` : ""}`;
-    default:
-      return event.ok ? "config file read" : `config file refused: ${event.problems.join("; ")}`;
-  }
-}
-
-function show(event) {
-  const item = document.createElement("li");
-  const at = document.createElement("time");
-  at.dateTime = event.at;
-  at.textContent = new Date(event.at).toLocaleTimeString();
-  item.append(at, ` ${describe(event)}`);
-  const list = byId("events");
-  list.prepend(item);
-  while (list.children.length > EVENTS_SHOWN) list.lastChild.remove();
-}
-
-const events = new EventSource("/v1/events");
-for (const kind of ["change", "health", "drained", "reload"]) {
-  events.addEventListener(kind, (message) => {
-    show(JSON.parse(message.data));
-    refresh();
-  });
-}
+byId("login-yes").addEventListener("click", useToken);
+byId("login-token").addEventListener("keydown", (event) => { if (event.key === "Enter") useToken(); });
+setInterval(() => { if (!document.hidden && !byId("login").open) refresh(); }, POLL_MS);
 refresh();
-window.setInterval(refresh, 1000);
+followForever();
