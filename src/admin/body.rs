@@ -44,11 +44,6 @@ async fn collect(request: Request) -> Result<Bytes, Refusal> {
 }
 
 fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Refusal> {
-    if matches!(bytes.trim_ascii_start().first(), Some(b'[')) {
-        // serde would take an array for an object's fields in their order.
-        let problem = Problem::new(ProblemKind::Invalid, "body: an array, where a JSON object is expected");
-        return Err(problem.hint("/openapi.json describes what the body may hold").into());
-    }
     let mut json = serde_json::Deserializer::from_slice(bytes);
     let value = serde_path_to_error::deserialize(&mut json).map_err(|error| {
         let key = error.path().to_string();
@@ -57,6 +52,11 @@ fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Refusal> {
         wrong(&place, error.inner())
     })?;
     json.end().map_err(|error| wrong("body", &error))?;
+    if matches!(bytes.trim_ascii_start().first(), Some(b'[')) {
+        // serde would take an array for an object's fields in their order.
+        let problem = Problem::new(ProblemKind::Invalid, "body: an array, where a JSON object is expected");
+        return Err(problem.hint("/openapi.json describes what the body may hold").into());
+    }
     Ok(value)
 }
 
