@@ -101,6 +101,7 @@ mod tests {
         assert_eq!(message("{} {}").await, "body: trailing characters at line 1 column 4");
         assert_eq!(message("{\"force\"").await, "body: EOF while parsing an object at line 1 column 8");
         assert!(message("[").await.contains("line 1 column 1"));
+        assert_eq!(message("[\"green\", 7]").await, "body: an array, where a JSON object is expected");
     }
 
     #[tokio::test]
