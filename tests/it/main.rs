@@ -14,6 +14,7 @@ mod grpc;
 mod headers;
 mod house;
 mod promises;
+mod readme;
 mod reload;
 mod restart;
 mod routing;
