@@ -35,7 +35,7 @@ pub enum BindError {
     InUse { path: PathBuf },
     #[error("admin.listen: {} exists and is not a socket; remove it, or choose another path", path.display())]
     NotASocket { path: PathBuf },
-    #[error("admin.listen: cannot listen on {}: {source}", path.display())]
+    #[error("admin.listen: cannot listen on {}", path.display())]
     Unix { path: PathBuf, source: io::Error },
     #[error("admin.listen: the socket cannot be handed to the runtime: {0}")]
     Runtime(io::Error),

@@ -17,7 +17,7 @@ pub struct Secret(Box<str>);
 /// Why a file has no usable token in it.
 #[derive(Debug, thiserror::Error)]
 pub enum SecretError {
-    #[error("the token file {} cannot be read: {source}", path.display())]
+    #[error("the token file {} cannot be read", path.display())]
     Unreadable { path: PathBuf, source: io::Error },
     #[error("the token file {} is empty; write one line with the token into it", path.display())]
     Empty { path: PathBuf },

@@ -9,7 +9,7 @@ const BACKLOG: i32 = 4096;
 
 /// A listening socket was not to be had.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot listen on {address} ({key}): {source}")]
+#[error("cannot listen on {address} ({key})")]
 pub struct BindError {
     pub address: SocketAddr,
     /// The config key that named the address.
