@@ -48,7 +48,29 @@ async fn pass(
     forward::forward(exchange, head, body, upgrade).await
 }
 
+/// A gRPC call: HTTP/2, and a content type of gRPC's own; gRPC-Web is ordinary HTTP.
 fn is_grpc(head: &http::request::Parts) -> bool {
-    head.version == http::Version::HTTP_2
-        && head.headers.get(header::CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"))
+    let kind = head.headers.get(header::CONTENT_TYPE).map_or(&b""[..], http::HeaderValue::as_bytes);
+    let rest = kind.strip_prefix(b"application/grpc");
+    head.version == http::Version::HTTP_2 && rest.is_some_and(|rest| matches!(rest.first(), None | Some(b'+' | b';')))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn grpc_is_told_by_its_content_type() {
+        for (version, kind, grpc) in [
+            (http::Version::HTTP_2, "application/grpc", true),
+            (http::Version::HTTP_2, "application/grpc+proto", true),
+            (http::Version::HTTP_2, "application/grpc;charset=utf-8", true),
+            (http::Version::HTTP_2, "application/grpc-web+proto", false),
+            (http::Version::HTTP_2, "application/json", false),
+            (http::Version::HTTP_11, "application/grpc", false),
+        ] {
+            let request = Request::builder().version(version).header(header::CONTENT_TYPE, kind).body(()).unwrap();
+            assert_eq!(is_grpc(&request.into_parts().0), grpc, "{version:?} {kind}");
+        }
+    }
 }
