@@ -1,6 +1,9 @@
 //! P7: things end when they are empty, not when a timer says so; what is cut is cut visibly and counted.
 
+use std::time::{Duration, Instant};
+
 use serde_json::json;
+use tokio::task::JoinHandle;
 
 use crate::support::{
     client::{Conn, get},
@@ -62,7 +65,7 @@ async fn assert_cut(left: &mut Leftovers) {
     assert_eq!(left.proxy.metric("verdigris_leases_cut_total", &["slot=\"blue\""]).await, 3.0);
 }
 
-/// Fails when: streams of the old slot are bound to anything but their own end.
+/// Fails when: in `control::effects`, `publish_change` cuts what runs.
 #[tokio::test]
 async fn a_stream_on_the_old_slot_lives_until_it_ends() {
     let mut left = leftovers("").await;
@@ -79,7 +82,8 @@ async fn a_stream_on_the_old_slot_lives_until_it_ends() {
     assert_eq!(left.proxy.admin.drain("iris", "blue").await["cut"], 0);
 }
 
-/// Fails when: `cut_after` of the file is ignored, a cut looks like an end, or is not counted.
+/// Fails when: in `control::entry`, `watch` ignores `cut_after`; in `proxy::body`, a cut ends the body with `None`; in
+/// `upstream::lease::tenure`, `add_cut` counts nothing; in `control::controller`, `cut` writes no journal entry.
 #[tokio::test]
 async fn the_deadline_of_the_file_cuts_visibly() {
     let mut left = leftovers("[service.drain]\ncut_after = \"200ms\"").await;
@@ -87,7 +91,8 @@ async fn the_deadline_of_the_file_cuts_visibly() {
     assert!(left.proxy.admin.history("iris").await.iter().any(|entry| entry["action"] == "cut"));
 }
 
-/// Fails when: the operator cannot cut, a cut looks like an end, or is not counted.
+/// Fails when: in `control::controller`, `cut` does not tell the workers; in `proxy::body`, a cut ends the body with
+/// `None`; in `upstream::lease::tenure`, `add_cut` counts nothing; in `proxy::tunnel`, `run` holds no lease.
 #[tokio::test]
 async fn the_operator_cuts_visibly() {
     let mut left = leftovers("").await;
@@ -97,39 +102,66 @@ async fn the_operator_cuts_visibly() {
     assert_cut(&mut left).await;
 }
 
-/// Fails when: the wait of a drain ends before or long after the last lease, or says safe when its time is over.
+/// Many questions and answers later, the call is still not answered.
+async fn assert_waits<T>(proxy: &Proxy, call: &JoinHandle<T>) {
+    for _ in 0..20 {
+        let drain = proxy.admin.drain("iris", "blue").await;
+        assert_eq!(drain["safe_to_delete"], false, "{drain}");
+    }
+    assert!(!call.is_finished(), "answered before the last lease has ended");
+}
+
+/// Fails when: in `control::handle`, `drain_status` does not wait, waits its whole time, or says safe when its time is
+/// over.
 #[tokio::test]
 async fn a_wait_ends_with_the_last_lease_or_with_its_time() {
     let Leftovers { proxy, blue, sse, call, socket, _others, channel } = leftovers("").await;
+    let began = Instant::now();
     let path = "/v1/services/iris/slots/blue/drain?wait=100ms";
     let reply = proxy.admin.call("GET", path, None).await;
     assert_eq!(reply.json["safe_to_delete"], false, "{}", reply.text);
+    assert!(began.elapsed() >= Duration::from_millis(100));
     let admin = proxy.admin;
+    // Longer than the test's patience.
     let waiting =
-        tokio::spawn(async move { admin.call("GET", "/v1/services/iris/slots/blue/drain?wait=10s", None).await });
-    drop((sse, call, channel, socket));
+        tokio::spawn(async move { admin.call("GET", "/v1/services/iris/slots/blue/drain?wait=60s", None).await });
+    drop((sse, call, channel));
+    assert_waits(&proxy, &waiting).await;
+    drop(socket);
     let reply = within("the wait", waiting).await.unwrap();
     assert_eq!((reply.status, &reply.json["safe_to_delete"]), (200, &json!(true)), "{}", reply.text);
     drop(blue);
 }
 
-/// Fails when: a switch that waits answers too early, or not at all when its time is over.
+/// Fails when: in `control::handle`, `after_change` does not wait, or `drain_status` waits its whole time or says safe
+/// when it is over.
 #[tokio::test]
 async fn a_switch_can_wait_for_the_drain() {
     let Leftovers { proxy, blue, sse, call, socket, _others, channel } = leftovers("").await;
     proxy.admin.switch("iris", json!({"to": "blue"})).await;
+    let began = Instant::now();
     let late = proxy.admin.try_switch("iris", json!({"to": "green", "wait": "drained", "timeout": "100ms"})).await;
     assert_eq!((late.status, &late.json["outcome"]), (202, &json!("switched")), "{}", late.text);
     assert_eq!(late.json["drain"]["safe_to_delete"], false, "{}", late.text);
-    drop((sse, call, channel, socket));
-    proxy.admin.until_safe_to_delete("iris", "blue").await;
+    assert!(began.elapsed() >= Duration::from_millis(100));
     proxy.admin.switch("iris", json!({"to": "blue"})).await;
-    let done = proxy.admin.switch("iris", json!({"to": "green", "wait": "drained", "timeout": "10s"})).await;
+    let admin = proxy.admin;
+    let body = json!({"to": "green", "wait": "drained", "timeout": "60s"});
+    let waiting = tokio::spawn(async move { admin.switch("iris", body).await });
+    until("the switch", || async {
+        let active = proxy.admin.active("iris").await;
+        if active == "green" { Ok(()) } else { Err(active) }
+    })
+    .await;
+    assert_waits(&proxy, &waiting).await;
+    drop((sse, call, channel, socket));
+    let done = within("the wait", waiting).await.unwrap();
     assert_eq!(done["drain"]["safe_to_delete"], true, "{done}");
     drop(blue);
 }
 
-/// Fails when: a cut waits for the client to read on, which a stalled one never does, so that the slot never empties.
+/// A cut that waited for the client to read on would never end for a stalled one. Fails when: in
+/// `upstream::lease::ledger`, `tick` does not end the tasks of what was cut before.
 #[tokio::test]
 async fn a_client_that_does_not_read_is_cut_too() {
     let (blue, green) = (Origin::start("blue").await, Origin::start("green").await);

@@ -1,4 +1,4 @@
-//! The promises P1 to P5 and P7, each on its own; `load.rs` has them all at once under load.
+//! The promises P1 to P5 and P7, each on its own; `under_load.rs` has them all at once under load.
 
 use std::{sync::atomic::Ordering::SeqCst, time::Duration};
 
@@ -8,7 +8,7 @@ use tokio::task::JoinSet;
 use crate::support::{
     client::{Conn, get, infer},
     config::Config,
-    grpc::Channel,
+    grpc::{Call, Channel},
     grpc_origin::GrpcOrigin,
     origin::{Origin, Ready, Reuse},
     proxy::Proxy,
@@ -16,8 +16,10 @@ use crate::support::{
     websocket::WebSocket,
 };
 
-/// P1 and P2. Fails when: the switch answers before the table is published, a slot is chosen per connection instead of
-/// per request, or a client connection is closed because of a switch.
+/// P1 and P2. Fails when: in `control::effects`, `carry_out` answers before it publishes; in `proxy::handler`, a
+/// connection's first slot serves all its requests; in `proxy::view`, `current` does not look for a newer table while
+/// `upstream::lease::count` gives leases of a retired one; in `proxy::handler`, answers say `Connection: close` after a
+/// switch; in `proxy::worker`, `obey` lets `CloseIdle` announce or finish client connections.
 #[tokio::test]
 async fn after_a_switch_the_next_request_on_the_same_connection_reaches_the_new_slot() {
     let (blue, green) = (Origin::start("blue").await, Origin::start("green").await);
@@ -32,8 +34,8 @@ async fn after_a_switch_the_next_request_on_the_same_connection_reaches_the_new_
     }
 }
 
-/// P1 and P2 over HTTP/2, with the pair of addresses. Fails when: a GOAWAY is sent at a switch, or the HTTP address and
-/// the gRPC address of an endpoint do not move in one instant.
+/// P1 and P2 over HTTP/2, with the pair of addresses. Fails when: in `proxy::worker`, `obey` lets `CloseIdle` send
+/// clients a GOAWAY; in `control::effects`, `carry_out` answers and saves before it publishes.
 #[tokio::test]
 async fn http_and_grpc_of_a_slot_move_together() {
     let (blue, green) = (Origin::start("blue").await, Origin::start("green").await);
@@ -48,24 +50,37 @@ async fn http_and_grpc_of_a_slot_move_together() {
     assert_eq!(channel.ended(), None);
 }
 
-/// P2 at a reload. Fails when: a reload tears down listeners or client connections.
+/// P2 at a reload, of services and of limits. Fails when: in `control::reload`, `apply` ends client connections, tells
+/// HTTP/2 ones to go (GOAWAY) or cuts what runs; in `proxy::worker`, `run` finishes the patrol when new limits come.
 #[tokio::test]
 async fn a_reload_closes_no_connection() {
     let (blue, green) = (Origin::start("blue").await, Origin::start("green").await);
-    let config = Config::pair(&blue, &green);
+    let (blue_grpc, green_grpc) = (GrpcOrigin::start("blue").await, GrpcOrigin::start("green").await);
+    let config = Config::pair_with_grpc((&blue, &blue_grpc), (&green, &green_grpc));
     let proxy = Proxy::ready(&config).await;
-    let mut conn = proxy.conn().await;
+    let (mut conn, channel) = (proxy.conn().await, Channel::open(proxy.addr).await);
     let mut socket = WebSocket::open(proxy.addr).await;
+    let mut call = channel.start("Bidi").await;
+    call.say("a").await;
+    assert_eq!(call.next().await.as_deref(), Some("blue:a"));
     assert_eq!(conn.call(&get("/")).await.colour(), "blue");
     let config = config.service(|service| service.active = "green".into());
+    let config = config.tables("[proxy.limits]\nidle_timeout = \"74s\"");
     std::fs::write(proxy.config_path(), config.text()).unwrap();
     let reply = proxy.admin.call("POST", "/v1/config/reload", None).await;
     assert_eq!(reply.status, 200, "{}", reply.text);
-    assert_eq!(conn.call(&get("/")).await.colour(), "green");
+    let answer = conn.call(&get("/")).await;
+    assert_eq!((answer.colour().as_str(), answer.field("connection")), ("green", None));
     socket.echo("still here").await;
+    call.say("b").await;
+    assert_eq!(call.next().await.as_deref(), Some("blue:b"));
+    assert_eq!(channel.call("Unary", &["x"]).await.messages, ["green:x"]);
+    assert_eq!(channel.ended(), None);
 }
 
-/// P3. Fails when: a switch is published without its gate, or force leaves no trace.
+/// P3. Fails when: in `checks::readiness`, `run_gate` says passed always; in `upstream::health::probe`, `ask_http`
+/// takes any 2xx or 4xx for ready; in `switch::machine`, a refusal raises the generation; in `control::effects`,
+/// `write_journal` leaves out `forced`, the reason or the gate's report.
 #[tokio::test]
 async fn an_unready_slot_is_refused_unless_forced() {
     let (blue, green) = (Origin::start("blue").await, Origin::start("green").await);
@@ -92,7 +107,8 @@ async fn an_unready_slot_is_refused_unless_forced() {
     assert_eq!(entry["gate"]["passed"], false, "the evidence is kept");
 }
 
-/// P3 for a slot whose server is not there at all. Fails when: a refused connection counts as ready.
+/// P3 for a slot whose server is not there at all. Fails when: in `upstream::health::probe`, `ask_http` takes a
+/// connection that was refused for ready.
 #[tokio::test]
 async fn a_slot_whose_server_is_gone_is_refused() {
     let (blue, green) = (Origin::start("blue").await, Origin::start("green").await);
@@ -102,7 +118,8 @@ async fn a_slot_whose_server_is_gone_is_refused() {
     assert_eq!(proxy.once(&get("/")).await.colour(), "blue");
 }
 
-/// P3 for the pair: HTTP ready and gRPC not. Fails when: only one of the two addresses is asked.
+/// P3 for the pair: HTTP ready and gRPC not. Fails when: in `upstream::health::probe`, `ask` leaves out the gRPC
+/// address.
 #[tokio::test]
 async fn a_slot_is_ready_when_both_its_addresses_are() {
     let (blue, green) = (Origin::start("blue").await, Origin::start("green").await);
@@ -116,8 +133,9 @@ async fn a_slot_is_ready_when_both_its_addresses_are() {
     proxy.switch("green").await;
 }
 
-/// P4. Fails when: a lease ends at the head of an answer, tunnels or HTTP/2 streams hold none, or the verdict looks at
-/// connections instead of leases.
+/// P4. Fails when: in `proxy::body`, the lease ends at the head of an answer; in `proxy::tunnel`, `run` drops what it
+/// holds at its start; in `control::overview`, `drain` forgets that the slot is active, or `SlotView::new` the tenures
+/// before this one.
 #[tokio::test]
 async fn safe_to_delete_waits_for_streams_calls_and_tunnels() {
     let (blue, green) = (Origin::start("blue").await, Origin::start("green").await);
@@ -171,7 +189,91 @@ async fn in_flight(proxy: &Proxy, count: u64) {
     .await;
 }
 
-/// P4 when a client goes away in the middle. Fails when: the lease of an abandoned request is never given back.
+/// What holds a slot, alone.
+enum Holder {
+    Request(Conn),
+    Events(Conn),
+    Call(Channel, Call),
+    Tunnel(WebSocket),
+}
+
+impl Holder {
+    /// Under way on blue when this returns.
+    async fn begin(kind: &str, proxy: &Proxy, blue: &Origin) -> Self {
+        let hits = blue.hits();
+        match kind {
+            "request" | "events" => {
+                let mut conn = proxy.conn().await;
+                let target = if kind == "request" { "/?do=held" } else { "/?do=steps&n=1" };
+                conn.send(&get(target)).await;
+                until_true("the request to reach blue", || blue.hits() > hits).await;
+                if kind == "request" {
+                    return Holder::Request(conn);
+                }
+                conn.head().await;
+                Holder::Events(conn)
+            }
+            "call" => {
+                let channel = Channel::open(proxy.addr).await;
+                let mut call = channel.start("Bidi").await;
+                call.say("a").await;
+                assert_eq!(call.next().await.as_deref(), Some("blue:a"));
+                Holder::Call(channel, call)
+            }
+            _ => Holder::Tunnel(WebSocket::open(proxy.addr).await),
+        }
+    }
+
+    /// Comes to its own end.
+    async fn end(self, blue: &Origin) {
+        match self {
+            Holder::Request(mut conn) => {
+                blue.step();
+                assert_eq!(conn.answer().await.colour(), "blue");
+            }
+            Holder::Events(mut conn) => {
+                blue.step();
+                assert!(conn.event().await.is_some());
+                assert_eq!(conn.event().await.as_deref(), Some("[DONE]"));
+                assert_eq!(conn.event().await, None);
+            }
+            Holder::Call(_channel, mut call) => {
+                call.half_close();
+                assert_eq!(call.finish().await.grpc_status().as_deref(), Some("0"));
+            }
+            Holder::Tunnel(mut socket) => socket.echo("last words").await,
+        }
+    }
+}
+
+/// P4, each kind of lease alone and on each worker. Fails when: in `upstream::lease::count`, `is_drained` looks at the
+/// first shard only, or at the last; or does not count streams, tunnels or unary leases.
+#[tokio::test]
+async fn one_lease_of_any_kind_on_any_worker_holds_the_slot() {
+    let (blue, green) = (Origin::start("blue").await, Origin::start("green").await);
+    let (blue_grpc, green_grpc) = (GrpcOrigin::start("blue").await, GrpcOrigin::start("green").await);
+    let config = Config::pair_with_grpc((&blue, &blue_grpc), (&green, &green_grpc));
+    for (what, kind) in [("request", "unary"), ("events", "stream"), ("call", "stream"), ("tunnel", "tunnel")] {
+        for others in 0..2 {
+            let proxy = Proxy::ready(&config).await;
+            // A client is placed on the worker that has the fewest.
+            let _idle = if others == 0 { None } else { Some(proxy.conn().await) };
+            let holder = Holder::begin(what, &proxy, &blue).await;
+            proxy.switch("green").await;
+            let drain = proxy.admin.drain("iris", "blue").await;
+            assert_eq!(
+                (&drain["safe_to_delete"], &drain["in_flight"]["total"], &drain["in_flight"][kind]),
+                (&json!(false), &json!(1), &json!(1)),
+                "{what} after {others}: {drain}"
+            );
+            holder.end(&blue).await;
+            proxy.admin.until_safe_to_delete("iris", "blue").await;
+        }
+    }
+}
+
+/// P4 when a client goes away in the middle. Fails when: in `proxy::body`, a relay that is dropped before its end keeps
+/// its lease.
 #[tokio::test]
 async fn an_abandoned_stream_gives_its_lease_back() {
     let (blue, green) = (Origin::start("blue").await, Origin::start("green").await);
@@ -220,7 +322,8 @@ async fn calls(proxy: &Proxy, connections: u64, each: u64, bad_every: Option<u64
     }
 }
 
-/// P5. Fails when: a dead pooled connection is used without a look, or its failure is not replayed.
+/// P5. Fails when: in `proxy::forward`, `after_failure` never permits a replay; in `upstream::body`, a second attempt
+/// does not send what was kept of the body.
 #[tokio::test]
 async fn a_server_that_closes_idle_connections_costs_no_request() {
     let (blue, green) = (Origin::start("blue").await, Origin::start("green").await);
@@ -231,8 +334,9 @@ async fn a_server_that_closes_idle_connections_costs_no_request() {
     assert!(blue.shared.connections.load(SeqCst) > 100, "the server did close connections");
 }
 
-/// P5, the race itself, made certain: the server closes as the request comes. Fails when: replay is off, uses another
-/// pooled connection that is just as dead, or forgets the body.
+/// P5, the race itself, made certain: the server closes as the request comes. Fails when: in `proxy::forward`,
+/// `after_failure` never permits a replay, or `run` takes a pooled connection for it, which may be just as dead; in
+/// `upstream::body`, a second attempt does not send what was kept of the body.
 #[tokio::test]
 async fn a_connection_that_dies_under_a_request_costs_nothing() {
     let (blue, green) = (Origin::start("blue").await, Origin::start("green").await);
@@ -246,7 +350,45 @@ async fn a_connection_that_dies_under_a_request_costs_nothing() {
     assert!(proxy.metric("verdigris_replays_total", &["slot=\"blue\""]).await > 50.0, "{}", proxy.metrics().await);
 }
 
-/// P5, uvicorn's way: silent close a moment after a 500. Fails when: a connection is pooled again after a 5xx.
+/// P5 where nothing may be replayed: a connection that the server has closed is not used again. Two nets hold this, so
+/// it fails when both are cut: in `upstream::pool::h1`, `take` does not look whether a connection is closed, and in
+/// `proxy::forward`, `after_failure` does not send again what was surely not sent.
+#[tokio::test]
+async fn a_connection_that_was_closed_is_not_used_again() {
+    let (blue, green) = (Origin::start("blue").await, Origin::start("green").await);
+    let config = Config::pair(&blue, &green).service(|service| service.keys = "replay = \"never\"".into());
+    let proxy = Proxy::ready(&config).await;
+    let mut conn = proxy.conn().await;
+    for round in 0..20 {
+        let answer = conn.call(&infer("?then=close", b"{}")).await;
+        assert_eq!(answer.status, 200, "round {round}: {:?} {}", answer.error(), answer.text());
+        let used = answer.json()["connection"].as_u64().unwrap();
+        until_true("the server to close the connection", || blue.has_ended(used)).await;
+    }
+}
+
+/// P5 where nothing may be replayed: the proxy leaves an idle connection before the server may do so, by its own time
+/// or by what the server says of its patience. Fails when: in `upstream::pool::h1`, `take` and `sweep` do not look at
+/// the time, or `give_back` does not look at `keep_alive`.
+#[tokio::test]
+async fn an_idle_connection_is_left_in_time() {
+    let patient = b"HTTP/1.1 200 OK\r\nkeep-alive: timeout=1\r\ncontent-length: 0\r\n\r\n";
+    let hex: String = patient.iter().map(|byte| format!("{byte:02x}")).collect();
+    for (idle_timeout, target) in [("20ms", "/".to_owned()), ("1h", format!("/?do=raw&hex={hex}&then=keep"))] {
+        let (blue, green) = (Origin::start("blue").await, Origin::start("green").await);
+        let config = Config::pair(&blue, &green)
+            .service(|service| service.tables = format!("[service.pool]\nidle_timeout = \"{idle_timeout}\""));
+        let proxy = Proxy::ready(&config).await;
+        let mut conn = proxy.conn().await;
+        assert_eq!(conn.call(&get(&target)).await.status, 200);
+        let used = blue.only_request().connection;
+        until_true("the proxy to leave the connection", || blue.has_ended(used)).await;
+        assert!(conn.still_serves().await, "the client's own connection lives on");
+    }
+}
+
+/// P5, uvicorn's way: silent close a moment after a 500. Fails when: in `proxy::forward`, `arrive` calls a connection
+/// reusable after a server error.
 #[tokio::test]
 async fn one_users_bad_request_does_not_cost_the_next_user_theirs() {
     let (blue, green) = (Origin::start("blue").await, Origin::start("green").await);
@@ -256,8 +398,8 @@ async fn one_users_bad_request_does_not_cost_the_next_user_theirs() {
     calls(&proxy, 16, 60, Some(3)).await;
 }
 
-/// Replay is bounded by its policy. Fails when: a POST is sent twice where the service says `never`, or to a path that is
-/// not known to be pure inference.
+/// Replay is bounded by its policy. Fails when: in `proxy::forward`, `after_failure` permits a replay whenever the
+/// connection was reused, whatever the service's `replay` and the path say.
 #[tokio::test]
 async fn what_must_not_be_sent_twice_is_not() {
     for (replay, target) in [("never", "/v2/models/iris/infer"), ("inference", "/admin/delete-everything")] {

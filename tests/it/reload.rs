@@ -33,7 +33,8 @@ async fn until_refused(proxy: &Proxy) -> Value {
     .await
 }
 
-/// Fails when: one of the ways in which editors, `mv` and Kubernetes save a file goes unnoticed. No signal is sent.
+/// Every way in which editors and `mv` save a file, without a signal. Fails when: in `config::watch::look`, `look`
+/// finds nothing; or `renew_watches` watches only the file itself or its own directory and the poll is off.
 #[tokio::test]
 async fn every_way_to_save_is_noticed() {
     let (blue, green) = (Origin::start("blue").await, Origin::start("green").await);
@@ -57,10 +58,22 @@ async fn every_way_to_save_is_noticed() {
     until_colour(&proxy, "/", "blue").await;
     fs::write(&aside, text("green")).unwrap();
     until_colour(&proxy, "/", "green").await;
+    // A link into another directory, and then the file there is changed and replaced.
+    let elsewhere = tempfile::tempdir().unwrap();
+    let target = elsewhere.path().join("target.toml");
+    fs::write(&target, text("blue")).unwrap();
+    fs::remove_file(&path).unwrap();
+    symlink(&target, &path).unwrap();
+    until_colour(&proxy, "/", "blue").await;
+    fs::write(&target, text("green")).unwrap();
+    until_colour(&proxy, "/", "green").await;
+    fs::write(elsewhere.path().join("new.toml"), text("blue")).unwrap();
+    fs::rename(elsewhere.path().join("new.toml"), &target).unwrap();
+    until_colour(&proxy, "/", "blue").await;
 }
 
-/// A ConfigMap: the file is a link to `..data/FILE`, and `..data` a link that is swapped. Fails when: only the file's
-/// own inode is watched.
+/// A ConfigMap: the file is a link to `..data/FILE`, and `..data` a link that is swapped. Fails when: in
+/// `config::watch::look`, `look` finds nothing.
 #[tokio::test]
 async fn a_swapped_directory_link_is_noticed() {
     let (blue, green) = (Origin::start("blue").await, Origin::start("green").await);
@@ -82,7 +95,7 @@ async fn a_swapped_directory_link_is_noticed() {
     until_colour(&proxy, "/", "green").await;
 }
 
-/// Fails when: services that come, go or change are not taken over, or need a restart.
+/// Fails when: in `config::watch::look`, `look` finds nothing; in `control::controller`, `journal` writes nothing.
 #[tokio::test]
 async fn services_come_change_and_go() {
     let (blue, green, teal) = (Origin::start("blue").await, Origin::start("green").await, Origin::start("teal").await);
@@ -109,7 +122,7 @@ async fn services_come_change_and_go() {
     assert_eq!(conn.call(&get("/iris")).await.colour(), "teal", "the connection from before lives on");
 }
 
-/// Fails when: the good part of a bad file is applied, or the place of the problem is not told.
+/// Fails when: in `config::read`, `read` gives the good part of a file that has problems.
 #[tokio::test]
 async fn a_bad_file_is_refused_whole_and_says_where() {
     let (blue, green) = (Origin::start("blue").await, Origin::start("green").await);
@@ -147,7 +160,7 @@ async fn a_bad_file_is_refused_whole_and_says_where() {
     assert_eq!(reload_status(&proxy).await["ok"], true);
 }
 
-/// Fails when: saving the same text again undoes what the API did.
+/// Fails when: in `control::plan`, `plan` takes the file's `active` although the file says what it said before.
 #[tokio::test]
 async fn the_same_content_again_does_not_undo_an_api_switch() {
     let (blue, green) = (Origin::start("blue").await, Origin::start("green").await);
@@ -168,7 +181,8 @@ async fn the_same_content_again_does_not_undo_an_api_switch() {
     assert_eq!(proxy.once(&get("/")).await.colour(), "green");
 }
 
-/// Fails when: a file moves traffic to a slot that an API switch would have been refused.
+/// P3 for the file. Fails when: in `control::plan`, `needs_gate` says no; in `checks::readiness`, `run_gate` says
+/// passed always.
 #[tokio::test]
 async fn a_file_passes_the_same_gate() {
     let (blue, green) = (Origin::start("blue").await, Origin::start("green").await);
@@ -186,7 +200,8 @@ async fn a_file_passes_the_same_gate() {
     assert_eq!(proxy.once(&get("/")).await.colour(), "green");
 }
 
-/// Fails when: what cannot be changed while running is silently ignored, or refused together with the rest.
+/// What cannot be changed while running is told, and the rest is applied. Fails when: in `config::restart`,
+/// `needs_restart` gives no lines; in `control::plan`, `plan` never takes the file's `active`.
 #[tokio::test]
 async fn what_needs_a_restart_is_said() {
     let (blue, green) = (Origin::start("blue").await, Origin::start("green").await);

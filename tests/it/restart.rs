@@ -13,7 +13,8 @@ use crate::support::{
     wait::until,
 };
 
-/// Fails when: the recorded slot, endpoints, generation or history are lost at a restart.
+/// Fails when: in `control::controller`, `save` or `journal` writes nothing; in `control::plan`, `plan` always takes
+/// the file's `active`.
 #[tokio::test]
 async fn what_was_switched_stays_switched() {
     let (blue, green, teal) = (Origin::start("blue").await, Origin::start("green").await, Origin::start("teal").await);
@@ -32,7 +33,7 @@ async fn what_was_switched_stays_switched() {
     assert_eq!(proxy.admin.rollback("iris").await["active"], "blue", "and the way back is still known");
 }
 
-/// Fails when: a changed `active` in the file is ignored because a record is there, or the same one wins over it.
+/// Fails when: in `control::plan`, `plan` always takes the file's `active`, or never.
 #[tokio::test]
 async fn the_files_active_wins_only_where_it_was_changed() {
     let (blue, green) = (Origin::start("blue").await, Origin::start("green").await);
@@ -58,7 +59,8 @@ async fn the_files_active_wins_only_where_it_was_changed() {
     assert_eq!(proxy.once(&get("/")).await.colour(), "green", "the file says something new");
 }
 
-/// Fails when: a restart waits for probes before it serves what served before.
+/// Fails when: in `upstream::balance`, `pick` takes healthy endpoints only; in `control::controller`, `save` writes
+/// nothing.
 #[tokio::test]
 async fn recorded_targets_serve_before_they_are_probed() {
     let (blue, green) = (Origin::start("blue").await, Origin::start("green").await);
@@ -69,7 +71,8 @@ async fn recorded_targets_serve_before_they_are_probed() {
     assert_eq!(proxy.once(&get("/")).await.colour(), "green");
 }
 
-/// Fails when: a switch is acknowledged before it is durable, or a torn record stops the next start.
+/// Fails when: in `control::controller`, `journal` and `save` leave the writing to a task that is not waited for, or
+/// `save` writes nothing, so that there is no record for the journal to bring up to date.
 #[tokio::test]
 async fn a_killed_process_comes_back_with_the_last_acknowledged_slot() {
     let (blue, green) = (Origin::start("blue").await, Origin::start("green").await);
@@ -110,7 +113,8 @@ async fn a_killed_process_comes_back_with_the_last_acknowledged_slot() {
     }
 }
 
-/// Fails when: half a line at the journal's end, as a power cut leaves it, is taken for corruption of the whole.
+/// Half a line at the journal's end, as a power cut leaves it. Fails when: in `store::journal::writer`, `open` refuses
+/// a torn end, or leaves it where the next line is written.
 #[tokio::test]
 async fn a_torn_journal_does_not_stop_a_start() {
     let (blue, green) = (Origin::start("blue").await, Origin::start("green").await);
@@ -136,4 +140,32 @@ async fn a_torn_journal_does_not_stop_a_start() {
     let history = proxy.admin.history("iris").await;
     assert!(history.iter().filter(|entry| entry["action"] == "switch").count() >= 2, "{history:?}");
     until("the journal to be whole", || async { if history.is_empty() { Err("empty") } else { Ok(()) } }).await;
+}
+
+/// Fails when: in `store::dir`, `lock` returns the file without `try_lock`, so that two processes write one journal.
+#[tokio::test]
+async fn a_second_process_on_the_same_directory_is_refused_and_told_why() {
+    let (blue, green) = (Origin::start("blue").await, Origin::start("green").await);
+    let dir = tempfile::tempdir().unwrap();
+    let config = with_own_addresses(Config::pair(&blue, &green));
+    let mut first = Binary::start(dir.path(), &config).await;
+    first.admin.until_healthy("iris").await;
+    first.admin.switch("iris", json!({"to": "green"})).await;
+    let before = first.admin.history("iris").await;
+
+    // Another file with addresses of its own: nothing but the state directory is shared.
+    let other = dir.path().join("other.toml");
+    fs::write(&other, Config::pair(&blue, &green).text()).unwrap();
+    let (code, said) = Binary::refused(&other).await;
+    assert_eq!(code, Some(1), "{said}");
+    let state = dir.path().join("state");
+    for part in ["in use by another verdigris process", state.to_str().unwrap(), "`dir` under [state]"] {
+        assert!(said.contains(part), "{part:?} is not in {said:?}");
+    }
+    assert_eq!(once(first.addr, &get("/")).await.colour(), "green");
+    assert_eq!(first.admin.history("iris").await, before, "the refused one wrote nothing");
+
+    first.kill_dash_nine();
+    let second = Binary::start(dir.path(), &config).await;
+    assert_eq!(once(second.addr, &get("/")).await.colour(), "green", "a lock does not outlive its process");
 }

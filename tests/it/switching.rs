@@ -147,7 +147,8 @@ async fn an_empty_slot_is_refused_even_with_force() {
     assert_eq!(proxy.admin.status("iris").await["slots"]["green"]["phase"], "empty");
 }
 
-/// Fails when: new endpoints do not replace the old ones as a whole, or do not take the next switch's traffic.
+/// Fails when: in `control::effects`, `publish_change` does not take over the new contents, as it happens when the
+/// answer goes out before it.
 #[tokio::test]
 async fn new_endpoints_in_standby_serve_after_the_next_switch() {
     let (_blue, _green, proxy) = pair().await;
@@ -162,7 +163,8 @@ async fn new_endpoints_in_standby_serve_after_the_next_switch() {
     assert_eq!((&slot["version"], &slot["endpoints"][0]["http"]), (&json!("v3"), &json!(teal.url())), "{slot}");
 }
 
-/// P3 for a slot that serves. Fails when: an active slot's endpoints are replaced by unready ones without force.
+/// P3 for a slot that serves. Fails when: in `switch::machine`, `needs_gate` says no to a replacement of the active
+/// slot's endpoints.
 #[tokio::test]
 async fn new_endpoints_of_the_active_slot_pass_the_gate() {
     let (_blue, _green, proxy) = pair().await;
@@ -178,7 +180,7 @@ async fn new_endpoints_of_the_active_slot_pass_the_gate() {
     assert_eq!(conn.call(&get("/")).await.colour(), "teal");
 }
 
-/// Fails when: a test changes anything, or does not show what it saw.
+/// Fails when: in `checks::readiness`, `run_gate` says passed always.
 #[tokio::test]
 async fn a_slot_can_be_tested_without_a_switch() {
     let (_blue, green, proxy) = pair().await;
@@ -192,7 +194,8 @@ async fn a_slot_can_be_tested_without_a_switch() {
     assert_eq!(proxy.admin.active("iris").await, "blue");
 }
 
-/// Fails when: two changes of one service interleave.
+/// Two changes of one service never interleave. Fails when: in `switch::machine`, `asked` does not look at what is
+/// pending.
 #[tokio::test]
 async fn a_second_change_meanwhile_is_busy() {
     let (_blue, green, proxy) = pair().await;

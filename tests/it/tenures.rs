@@ -33,7 +33,8 @@ async fn ends_whole(mut conn: Conn, origin: &Origin) {
     assert_eq!(conn.event().await, None);
 }
 
-/// Fails when: leases are counted by a slot's name, so that its second time of serving hides what is left of the first.
+/// Fails when: in `control::overview`, `SlotView::new` leaves out the tenures before this one, so that a slot's second
+/// time of serving hides what is left of the first.
 #[tokio::test]
 async fn a_lease_of_an_earlier_tenure_is_not_forgotten() {
     let (blue, _green, proxy) = pair().await;
@@ -47,7 +48,8 @@ async fn a_lease_of_an_earlier_tenure_is_not_forgotten() {
     proxy.admin.until_safe_to_delete("iris", "blue").await;
 }
 
-/// Fails when: a slot whose endpoints were replaced while a stream ran on the old ones is called empty.
+/// Fails when: in `control::entry`, `slot_table` does not put the old tenure of a slot that goes on serving into
+/// `past`.
 #[tokio::test]
 async fn a_lease_on_replaced_endpoints_is_not_forgotten() {
     let (blue, _green, proxy) = pair().await;
@@ -64,7 +66,8 @@ async fn a_lease_on_replaced_endpoints_is_not_forgotten() {
     proxy.admin.until_safe_to_delete("iris", "blue").await;
 }
 
-/// The same for a slot that has left service already.
+/// The same for a slot that has left service already. Fails when: in `control::overview`, `SlotView::new` leaves out
+/// the tenures before this one.
 #[tokio::test]
 async fn a_draining_slot_that_gets_new_endpoints_still_drains() {
     let (blue, _green, proxy) = pair().await;
@@ -79,7 +82,7 @@ async fn a_draining_slot_that_gets_new_endpoints_still_drains() {
     proxy.admin.until_safe_to_delete("iris", "blue").await;
 }
 
-/// Fails when: a reload that changes or removes a service cuts what runs on it.
+/// Fails when: in `control::reload`, `apply` cuts what runs.
 #[tokio::test]
 async fn streams_outlive_the_reload_that_removes_their_service() {
     let (blue, teal) = (Origin::start("blue").await, Origin::start("teal").await);
@@ -100,7 +103,8 @@ async fn streams_outlive_the_reload_that_removes_their_service() {
     ends_whole(on_rose, &teal).await;
 }
 
-/// E15. Fails when: a request that must be sent again after a switch goes back to the slot that was left.
+/// E15. Fails when: in `proxy::forward`, `hold` keeps the slot that a switch has left, or `after_failure` never permits
+/// a replay.
 #[tokio::test]
 async fn a_replay_after_a_switch_takes_the_new_slot() {
     let (blue, green, proxy) = pair().await;

@@ -16,8 +16,14 @@ const CLIENTS: &[(Kind, usize)] =
     &[(Kind::Get, 2), (Kind::Post, 3), (Kind::Sse, 3), (Kind::WebSocket, 2), (Kind::GrpcUnary, 2), (Kind::GrpcBidi, 2)];
 const SWITCHES: usize = 200;
 
-/// P1, P2, P4 and P7 at once. Fails when: any request is lost, cut, mixed from two slots or answered by the slot that a
-/// finished switch call had left; any client connection is closed; any lease is counted twice or never given back.
+/// P1, P2, P4, P5 and P7 at once: no request is lost, cut, mixed from two slots or answered by a slot that a finished
+/// switch call had left; no client connection is closed; every lease is given back.
+///
+/// Fails when: in `control::effects`, `carry_out` answers and saves before it publishes, or `publish_change` cuts what
+/// runs; in `proxy::handler`, a connection's first slot serves all its requests, or answers say `Connection: close`
+/// after a switch; in `proxy::worker`, `obey` lets `CloseIdle` send a GOAWAY; in `table::pointer`, `publish` retires
+/// nothing; in `proxy::forward`, `after_failure` never permits a replay; in `control::controller`, `journal` writes
+/// nothing.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_hundred_switches_lose_nothing() {
     let (blue, green) = (Origin::start("blue").await, Origin::start("green").await);

@@ -1,6 +1,7 @@
 //! The real binary as a process of its own, for what cannot be seen from inside: signals, exit codes, kill -9.
 
 use std::{
+    io::Read as _,
     net::{SocketAddr, TcpListener},
     path::Path,
     process::{Child, Command, ExitStatus, Stdio},
@@ -57,6 +58,20 @@ impl Binary {
         })
         .await;
         Self { addr, admin: Admin { addr: admin }, child }
+    }
+
+    /// A start that must fail on its own: the exit code, and what was said on stderr.
+    pub(crate) async fn refused(config: &Path) -> (Option<i32>, String) {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_verdigris"));
+        command.arg("run").arg("--config").arg(config).stdin(Stdio::null()).stdout(Stdio::null());
+        let child = command.stderr(Stdio::piped()).spawn().unwrap();
+        // Owned by a value that kills it when dropped: one that starts after all must not outlive the test.
+        let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
+        let mut refused = Self { addr: nowhere, admin: Admin { addr: nowhere }, child };
+        let status = refused.exit().await;
+        let mut said = String::new();
+        refused.child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+        (status.code(), said)
     }
 
     pub(crate) async fn conn(&self) -> Conn {

@@ -109,7 +109,7 @@ pub(crate) fn assert_no_failures(samples: &[Sample]) {
 }
 
 /// P1: a request that started after a switch call had returned was answered by the slot of that call, or by one that a
-/// later call named before the request ended. Gives the number of requests answered by more than one possible slot.
+/// later call named before the request ended.
 pub(crate) fn assert_none_stale(first: &str, switches: &[Switch], samples: &[Sample]) {
     for sample in samples {
         let Ok(colour) = &sample.result else { continue };

@@ -73,6 +73,8 @@ pub(crate) struct Shared {
     pub(crate) gone: AtomicU64,
     /// Body bytes that `do=big` could write.
     pub(crate) written: AtomicU64,
+    /// Connections that have been closed, by whichever side.
+    ended: Mutex<Vec<u64>>,
     /// Used connections that were closed instead of answered.
     pub(crate) dropped: AtomicU64,
     /// One permit lets `do=steps` send one token, and `do=held` its answer.
@@ -134,6 +136,11 @@ impl Origin {
         self.shared.gone.load(SeqCst)
     }
 
+    /// True once this connection has been closed, by whichever side.
+    pub(crate) fn has_ended(&self, connection: u64) -> bool {
+        self.shared.ended.lock().contains(&connection)
+    }
+
     pub(crate) fn step(&self) {
         self.shared.steps.add_permits(1);
     }
@@ -176,6 +183,7 @@ impl Shared {
             connections: AtomicU64::new(0),
             gone: AtomicU64::new(0),
             written: AtomicU64::new(0),
+            ended: Mutex::new(Vec::new()),
             dropped: AtomicU64::new(0),
             steps: Semaphore::new(0),
             seed: AtomicU64::new(0x9E37_79B9_7F4A_7C15),
@@ -208,7 +216,11 @@ impl Shared {
 async fn accept_all(listener: TcpListener, shared: Arc<Shared>, open: Arc<Mutex<Vec<AbortHandle>>>) {
     while let Ok((stream, _)) = listener.accept().await {
         let id = shared.connections.fetch_add(1, SeqCst) + 1;
-        let task = tokio::spawn(serve(Wire::new(stream), id, shared.clone()));
+        let shared = shared.clone();
+        let task = tokio::spawn(async move {
+            serve(Wire::new(stream), id, shared.clone()).await;
+            shared.ended.lock().push(id);
+        });
         open.lock().push(task.abort_handle());
     }
 }
