@@ -23,4 +23,5 @@ mod view;
 mod worker;
 
 pub use accept::Acceptor;
+pub use replay::INFERENCE_ENDINGS;
 pub use worker::{Command, WorkerHandle, WorkerOptions, spawn_worker};

@@ -2,7 +2,7 @@
 //!
 //! RFC 9110 section 9.2.2 lets a proxy repeat idempotent requests only. Inference is a pure function of its request,
 //! and a closed idle connection is where proxies in front of model servers lose the most, so `replay = "inference"`
-//! adds the POSTs that are known to be inference. The list is in the README; keep the two together.
+//! adds the POSTs that are known to be inference. The README lists them; a test holds the two together.
 
 use http::{HeaderMap, Method};
 
@@ -23,7 +23,7 @@ fn is_idempotent(method: &Method, headers: &HeaderMap) -> bool {
 }
 
 /// Paths that end so are inference, below whatever prefix.
-const INFERENCE_ENDINGS: &[&str] = &[
+pub const INFERENCE_ENDINGS: &[&str] = &[
     // Open Inference Protocol V2, and Triton's generate extension
     "/infer",
     "/generate",
