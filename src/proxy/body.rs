@@ -26,8 +26,8 @@ use crate::{
 pub(super) enum AnswerBroken {
     #[error("the upstream's answer broke off: {0}")]
     Upstream(#[source] hyper::Error),
-    #[error("cut by a deadline")]
-    Cut,
+    #[error("cut: {0}")]
+    Cut(FailureKind),
 }
 
 /// The body of an answer.
@@ -46,6 +46,10 @@ pub(super) struct Relay {
     lease: Option<Lease>,
     /// A gRPC answer with a second message is a stream.
     watch_messages: bool,
+    /// How long the upstream's next part may take.
+    idle: Option<Duration>,
+    /// That time runs.
+    waiting: bool,
 }
 
 /// What is held while a body is open.
@@ -68,6 +72,7 @@ pub(super) struct RelayParts {
     pub(super) reusable: bool,
     pub(super) keep_alive: Option<Duration>,
     pub(super) watch_messages: bool,
+    pub(super) idle: Option<Duration>,
 }
 
 impl AnswerBody {
@@ -91,8 +96,14 @@ impl AnswerBody {
             keep_alive: parts.keep_alive,
             frames: 0,
         };
-        let mut relay =
-            Relay { incoming: parts.incoming, open: Some(open), lease, watch_messages: parts.watch_messages };
+        let mut relay = Relay {
+            incoming: parts.incoming,
+            open: Some(open),
+            lease,
+            watch_messages: parts.watch_messages,
+            idle: parts.idle,
+            waiting: false,
+        };
         if relay.incoming.is_end_stream() {
             relay.finish();
         }
@@ -103,12 +114,18 @@ impl AnswerBody {
 impl Relay {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, AnswerBroken>>> {
         if let Some(lease) = &self.lease
-            && let Poll::Ready(Interrupt::Cut) = lease.poll_interrupt(cx)
+            && let Poll::Ready(interrupt) = lease.poll_interrupt(cx)
         {
-            self.fail(FailureKind::DrainCut);
-            return Poll::Ready(Some(Err(AnswerBroken::Cut)));
+            let kind = match interrupt {
+                Interrupt::Cut => FailureKind::DrainCut,
+                Interrupt::TimedOut => FailureKind::UpstreamIdle,
+                Interrupt::OverLimit(kind) => kind,
+            };
+            self.fail(kind);
+            return Poll::Ready(Some(Err(AnswerBroken::Cut(kind))));
         }
         let polled = Pin::new(&mut self.incoming).poll_frame(cx);
+        self.watch_idle(polled.is_pending());
         match &polled {
             Poll::Pending => {}
             Poll::Ready(None) => self.finish(),
@@ -125,6 +142,17 @@ impl Relay {
         polled.map(|frame| frame.map(|result| result.map_err(AnswerBroken::Upstream)))
     }
 
+    /// The upstream's time runs while something is awaited from it, and never while the client is the slow one.
+    fn watch_idle(&mut self, pending: bool) {
+        if pending == self.waiting || self.idle.is_none() {
+            return;
+        }
+        self.waiting = pending;
+        if let Some(lease) = &self.lease {
+            lease.set_idle(self.idle.filter(|_| pending));
+        }
+    }
+
     fn count_message(&mut self) {
         let Some(open) = &mut self.open else { return };
         open.frames += 1;
@@ -132,6 +160,7 @@ impl Relay {
             self.watch_messages = false;
             if let Some(lease) = &self.lease {
                 lease.classify(LeaseKind::Stream);
+                lease.lift_limit(FailureKind::RequestTimeout);
             }
         }
     }

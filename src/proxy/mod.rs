@@ -17,8 +17,10 @@ mod handler;
 mod headers;
 mod replay;
 mod request_id;
+mod retry;
 mod route;
 mod tunnel;
+mod turn;
 mod view;
 mod worker;
 

@@ -46,12 +46,20 @@ pub(super) fn open(
 }
 
 async fn run(exchange: Rc<Exchange>, held: Held, client: OnUpgrade, upstream: OnUpgrade, in_flight: InFlight) {
+    held.lease.lift_limit(FailureKind::RequestTimeout);
+    let idle = held.service.service.settings.timeouts.tunnel_idle;
     let ended = {
         let mut tunnel = pin!(relay(client, upstream));
         poll_fn(|cx| {
-            if let Poll::Ready(Interrupt::Cut) = held.lease.poll_interrupt(cx) {
-                return Poll::Ready(Err(FailureKind::DrainCut));
+            if let Poll::Ready(interrupt) = held.lease.poll_interrupt(cx) {
+                return Poll::Ready(Err(match interrupt {
+                    Interrupt::Cut => FailureKind::DrainCut,
+                    Interrupt::TimedOut => FailureKind::TunnelIdle,
+                    Interrupt::OverLimit(kind) => kind,
+                }));
             }
+            // Nothing wakes this task but bytes on either side.
+            held.lease.set_idle(idle);
             tunnel.as_mut().poll(cx).map(Ok)
         })
         .await

@@ -75,6 +75,16 @@ failure_kinds! {
     UpstreamMalformed = ("upstream_malformed", 502, 13, Upstream),
     /// No first byte of an answer within `timeouts.first_byte`.
     UpstreamTimeout = ("upstream_timeout", 504, 4, Upstream),
+    /// Nothing of an answer within `timeouts.idle`, though it had begun.
+    UpstreamIdle = ("upstream_idle", 504, 4, Upstream),
+    /// The request was not done within `timeouts.request`.
+    RequestTimeout = ("request_timeout", 504, 4, Upstream),
+    /// Nothing passed through an upgraded connection within `timeouts.tunnel_idle`.
+    TunnelIdle = ("tunnel_idle", 504, 4, Proxy),
+    /// As many requests as `limits.queue` permits wait for the slot already.
+    QueueFull = ("queue_full", 429, 8, Proxy),
+    /// The request's turn did not come within `limits.queue_timeout`.
+    QueueTimeout = ("queue_timeout", 503, 14, Proxy),
     /// The answer broke off.
     UpstreamCut = ("upstream_cut", 502, 14, Upstream),
     /// A drain or shutdown deadline cut the request.

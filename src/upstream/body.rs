@@ -198,6 +198,10 @@ impl Attempt {
             return Poll::Ready(trailers.map(|trailers| Ok(Frame::trailers(trailers))));
         }
         let frame = ready!(Pin::new(&mut state.incoming).poll_frame(cx));
+        if state.answered {
+            // What the client still sends keeps a conversation alive, too.
+            self.lease.touch();
+        }
         Poll::Ready(self.take_down(&inner, state, frame))
     }
 

@@ -15,6 +15,7 @@ pub mod health;
 pub mod lease;
 mod orders;
 mod pool;
+mod turnstile;
 mod wire;
 
 pub use balance::{Balancer, InFlight, LocalEndpoint};
@@ -23,4 +24,5 @@ pub use connect::{ConnectError, Target, UpstreamStream};
 pub use endpoint::{Endpoint, HealthView};
 pub use orders::{Order, Workers};
 pub use pool::{Conn, Pool, PoolLimits, SendError};
+pub use turnstile::{Place, Turnstile};
 pub use wire::WireFacts;
