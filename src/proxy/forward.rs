@@ -17,14 +17,14 @@ use super::{
     assign,
     body::{AnswerBody, RelayParts},
     exchange::{Exchange, Held},
-    headers, replay, tunnel,
+    headers, replay, rewrite, tunnel,
 };
 use crate::{
     ids::EndpointId,
     net,
     telemetry::FailureKind,
     upstream::{
-        Conn, InFlight, LocalEndpoint, Pool, RequestBody, SendError, SharedBody,
+        BodyBounds, Conn, InFlight, LocalEndpoint, Pool, RequestBody, SendError, SharedBody,
         lease::{Interrupt, Lease, LeaseKind},
     },
 };
@@ -49,13 +49,16 @@ pub(super) async fn forward(
         may_replay: false,
         body: None,
         head: Some(head),
+        routed: None,
         on_upgrade,
         attempts: 0,
         replayed: false,
         fresh: false,
         avoid: None,
     };
-    courier.take_body(body);
+    let held = exchange.held().ok_or_else(|| internal("the request has no slot"))?;
+    courier.rewrite(&held)?;
+    courier.take_body(&held, body)?;
     courier.run().await
 }
 
@@ -64,6 +67,8 @@ struct Courier<'a> {
     exchange: &'a Rc<Exchange>,
     /// `None` while it is out with an attempt that kept no copy.
     head: Option<Parts>,
+    /// The head as it was routed, kept only where the service changes heads.
+    routed: Option<Parts>,
     /// `None` if the request has no body.
     body: Option<SharedBody>,
     on_upgrade: Option<OnUpgrade>,
@@ -84,23 +89,40 @@ struct Arrived {
 }
 
 impl Courier<'_> {
-    /// Decides on replay and wraps the body accordingly.
-    fn take_body(&mut self, body: Incoming) {
-        let Some(head) = &self.head else { return };
-        let policy = self.exchange.with_held(|held| {
-            let settings = &held.service.service.settings;
-            let permitted = replay::is_permitted(settings.replay, &head.method, head.uri.path(), &head.headers);
-            (permitted, settings.replay_buffer)
-        });
-        let Some((may_replay, replay_buffer)) = policy else { return };
-        self.may_replay = may_replay;
+    /// Brings the head into the form that the service wants. What was routed is kept, for another service may have to
+    /// take it.
+    fn rewrite(&mut self, held: &Held) -> Result<(), Failure> {
+        let rules = &held.service.service.settings.request;
+        if let Some(routed) = &self.routed {
+            self.head = Some(rewrite::copy(routed));
+        }
+        match &mut self.head {
+            Some(head) if !rules.keep_heads() => {
+                self.routed.get_or_insert_with(|| rewrite::copy(head));
+                rewrite::rewrite(head, rules)
+            }
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    /// Decides on replay, by the head that the server will see, and wraps the body accordingly.
+    fn take_body(&mut self, held: &Held, body: Incoming) -> Result<(), Failure> {
+        let head = self.head.as_ref().ok_or_else(|| internal("the request is out"))?;
+        let settings = &held.service.service.settings;
+        self.may_replay = replay::is_permitted(settings.replay, &head.method, head.uri.path(), &head.headers);
         if body.is_end_stream() {
-            return;
+            return Ok(());
+        }
+        let bytes_max = settings.request.body_max;
+        if bytes_max.is_some_and(|most| body.size_hint().lower() > most) {
+            return Err(client_fault(FailureKind::BodyTooLarge));
         }
         // HTTP/2 upstreams may refuse a stream and say that they did nothing: any method may be sent again then.
         let may_keep = self.may_replay || self.exchange.is_grpc;
-        let kept_max = if may_keep { replay_buffer } else { 0 };
-        self.body = Some(SharedBody::new(body, kept_max, &self.exchange.worker.replay_budget));
+        let kept_max = if may_keep { settings.replay_buffer } else { 0 };
+        let bounds = BodyBounds { bytes_max, kept_max, may_pause: self.exchange.is_grpc };
+        self.body = Some(SharedBody::new(body, bounds, &self.exchange.worker.replay_budget));
+        Ok(())
     }
 
     async fn run(&mut self) -> Result<Response<AnswerBody>, Failure> {
@@ -116,14 +138,15 @@ impl Courier<'_> {
     }
 
     /// The slot that the request has; a new one if a switch has left it since and the request must be sent anew (E15).
-    fn hold(&self) -> Result<Held, Failure> {
+    fn hold(&mut self) -> Result<Held, Failure> {
         let held = self.exchange.held().ok_or_else(|| internal("the request has no slot"))?;
         if self.attempts == 1 || !held.lease.is_retired() {
             return Ok(held);
         }
-        let head = self.head.as_ref().ok_or_else(|| internal("the request is out"))?;
+        let head = self.routed.as_ref().or(self.head.as_ref()).ok_or_else(|| internal("the request is out"))?;
         let renewed = assign::assign(&self.exchange.worker, head, Instant::now())?;
         self.exchange.hold(renewed.clone());
+        self.rewrite(&renewed)?;
         Ok(renewed)
     }
 
@@ -219,8 +242,8 @@ impl Courier<'_> {
 
     /// Ok if the request may be sent again on a fresh connection.
     fn after_failure(&mut self, mut error: SendError, reused: bool, local: &LocalEndpoint) -> Result<(), Failure> {
-        if self.body.as_ref().is_some_and(SharedBody::client_failed) {
-            return Err(Failure::new(FailureKind::ClientBody, "the request body broke off or was malformed"));
+        if let Some(fault) = self.body.as_ref().and_then(SharedBody::fault) {
+            return Err(client_fault(fault));
         }
         if let Some(unsent) = error.unsent.take() {
             self.head.get_or_insert_with(|| unsent.into_parts().0);
@@ -265,6 +288,7 @@ impl Courier<'_> {
         let ambiguous = head.headers.contains_key(header::TRANSFER_ENCODING)
             && head.headers.remove(header::CONTENT_LENGTH).is_some();
         headers::end_hop(&mut head.headers);
+        headers::edit(&mut head.headers, &held.service.service.settings.answer);
         headers::disown(&mut head.headers);
         headers::mark(&mut head.headers, self.exchange);
         head.version = Version::HTTP_11;
@@ -275,6 +299,7 @@ impl Courier<'_> {
         held.lease.set_abort(net::Abort::current());
         let body = AnswerBody::relay(RelayParts {
             incoming,
+            request: self.body.take().filter(|body| !body.has_ended()),
             exchange: self.exchange.clone(),
             conn,
             in_flight,
@@ -297,14 +322,9 @@ impl Courier<'_> {
     }
 }
 
-/// Gives the head away and keeps a copy without its extensions: they hold the case of the header names, which costs as
-/// much to copy as the names themselves, and a replay can do without.
+/// Gives the head away and keeps a copy.
 fn lend(head: &mut Parts) -> Parts {
-    let (mut copy, ()) = Request::new(()).into_parts();
-    copy.method.clone_from(&head.method);
-    copy.uri.clone_from(&head.uri);
-    copy.version = head.version;
-    copy.headers.clone_from(&head.headers);
+    let copy = rewrite::copy(head);
     std::mem::replace(head, copy)
 }
 
@@ -337,6 +357,16 @@ fn interrupted(interrupt: Interrupt) -> Failure {
         Interrupt::Cut => Failure::new(FailureKind::DrainCut, "the slot's drain deadline is over"),
         Interrupt::TimedOut => Failure::new(FailureKind::UpstreamTimeout, "no answer within timeouts.first_byte"),
     }
+}
+
+/// What the client did wrong with its body.
+fn client_fault(kind: FailureKind) -> Failure {
+    let message = match kind {
+        FailureKind::BodyTooLarge => "the request body is longer than the service takes",
+        FailureKind::BodyTimeout => "no byte of the request body within limits.body_timeout",
+        _ => "the request body broke off or was malformed",
+    };
+    Failure::new(kind, message)
 }
 
 fn internal(what: &str) -> Failure {

@@ -17,6 +17,7 @@ mod handler;
 mod headers;
 mod replay;
 mod request_id;
+mod rewrite;
 mod route;
 mod tunnel;
 mod view;

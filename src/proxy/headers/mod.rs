@@ -4,12 +4,14 @@
 //! an upstream's answer cannot pass for one of the proxy's own.
 //! Never: the body, the route, a decision about a replay.
 
+mod edits;
 mod forwarding;
 mod hop;
 mod marks;
 
 use http::HeaderName;
 
+pub(super) use edits::edit;
 pub(super) use forwarding::set_forwarding;
 pub(super) use hop::{end_hop, join_cookies, keep_alive_timeout, upgrade_wanted};
 pub(super) use marks::{disown, mark};
