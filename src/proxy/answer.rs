@@ -45,7 +45,12 @@ pub(super) fn failure(exchange: &Rc<Exchange>, failure: &Failure, version: Versi
 fn closes(kind: FailureKind) -> bool {
     matches!(
         kind,
-        FailureKind::BadRequest | FailureKind::UnknownCoding | FailureKind::ClientBody | FailureKind::MethodRefused
+        FailureKind::BadRequest
+            | FailureKind::UnknownCoding
+            | FailureKind::ClientBody
+            | FailureKind::BodyTooLarge
+            | FailureKind::BodyTimeout
+            | FailureKind::MethodRefused
     )
 }
 

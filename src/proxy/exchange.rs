@@ -151,11 +151,21 @@ impl Exchange {
         self.complete.set(true);
     }
 
+    /// The client did not see the end: it left, or it was left because it took nothing.
+    fn how_it_left(&self) -> FailureKind {
+        let stream_stalled = self.with_held(|held| held.lease.is_client_stalled()).unwrap_or(false);
+        if stream_stalled || self.client.conn.has_stalled() {
+            return FailureKind::ClientStalled;
+        }
+        FailureKind::ClientGone
+    }
+
     fn record(&self) {
         if !self.complete.get() && self.failure.get().is_none() {
-            self.failure.set(Some(FailureKind::ClientGone));
+            let kind = self.how_it_left();
+            self.failure.set(Some(kind));
             if self.status.get() == 0 {
-                self.status.set(FailureKind::ClientGone.status());
+                self.status.set(kind.status());
             }
         }
         let duration = self.started.elapsed();

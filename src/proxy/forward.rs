@@ -17,14 +17,14 @@ use super::{
     assign,
     body::{AnswerBody, RelayParts},
     exchange::{Exchange, Held},
-    headers, replay, retry, tunnel, turn,
+    headers, replay, retry, rewrite, tunnel, turn,
 };
 use crate::{
     ids::EndpointId,
     net,
     telemetry::FailureKind,
     upstream::{
-        Conn, InFlight, LocalEndpoint, Pool, RequestBody, SendError, SharedBody,
+        BodyBounds, Conn, InFlight, LocalEndpoint, Pool, RequestBody, SendError, SharedBody,
         lease::{Interrupt, Lease, LeaseKind},
     },
 };
@@ -46,6 +46,7 @@ pub(super) async fn forward(
         may_replay: false,
         body: None,
         head: Some(head),
+        routed: None,
         on_upgrade,
         attempts: 0,
         replayed: false,
@@ -53,7 +54,9 @@ pub(super) async fn forward(
         tried: Vec::new(),
         queue_until: None,
     };
-    courier.take_body(body);
+    let held = exchange.held().ok_or_else(|| internal("the request has no slot"))?;
+    courier.rewrite(&held)?;
+    courier.take_body(&held, body)?;
     courier.run().await
 }
 
@@ -62,6 +65,8 @@ pub(super) struct Courier<'a> {
     pub(super) exchange: &'a Rc<Exchange>,
     /// `None` while it is out with an attempt that kept no copy.
     pub(super) head: Option<Parts>,
+    /// The head as it was routed, kept only where the service changes heads.
+    routed: Option<Parts>,
     /// `None` if the request has no body.
     pub(super) body: Option<SharedBody>,
     on_upgrade: Option<OnUpgrade>,
@@ -86,23 +91,40 @@ pub(super) struct Arrived {
 }
 
 impl Courier<'_> {
-    /// Decides on replay and wraps the body accordingly.
-    fn take_body(&mut self, body: Incoming) {
-        let Some(head) = &self.head else { return };
-        let policy = self.exchange.with_held(|held| {
-            let settings = &held.service.service.settings;
-            let permitted = replay::is_permitted(settings.replay, &head.method, head.uri.path(), &head.headers);
-            (permitted, settings.replay_buffer)
-        });
-        let Some((may_replay, replay_buffer)) = policy else { return };
-        self.may_replay = may_replay;
+    /// Brings the head into the form that the service wants. What was routed is kept, for another service may have to
+    /// take it.
+    fn rewrite(&mut self, held: &Held) -> Result<(), Failure> {
+        let rules = &held.service.service.settings.request;
+        if let Some(routed) = &self.routed {
+            self.head = Some(rewrite::copy(routed));
+        }
+        match &mut self.head {
+            Some(head) if !rules.keep_heads() => {
+                self.routed.get_or_insert_with(|| rewrite::copy(head));
+                rewrite::rewrite(head, rules)
+            }
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    /// Decides on replay, by the head that the server will see, and wraps the body accordingly.
+    fn take_body(&mut self, held: &Held, body: Incoming) -> Result<(), Failure> {
+        let head = self.head.as_ref().ok_or_else(|| internal("the request is out"))?;
+        let settings = &held.service.service.settings;
+        self.may_replay = replay::is_permitted(settings.replay, &head.method, head.uri.path(), &head.headers);
         if body.is_end_stream() {
-            return;
+            return Ok(());
+        }
+        let bytes_max = settings.request.body_max;
+        if bytes_max.is_some_and(|most| body.size_hint().lower() > most) {
+            return Err(client_fault(FailureKind::BodyTooLarge));
         }
         // HTTP/2 upstreams may refuse a stream and say that they did nothing: any method may be sent again then.
         let may_keep = self.may_replay || self.exchange.is_grpc;
-        let kept_max = if may_keep { replay_buffer } else { 0 };
-        self.body = Some(SharedBody::new(body, kept_max, &self.exchange.worker.replay_budget));
+        let kept_max = if may_keep { settings.replay_buffer } else { 0 };
+        let bounds = BodyBounds { bytes_max, kept_max, may_pause: self.exchange.is_grpc };
+        self.body = Some(SharedBody::new(body, bounds, &self.exchange.worker.replay_budget));
+        Ok(())
     }
 
     async fn run(&mut self) -> Result<Response<AnswerBody>, Failure> {
@@ -125,10 +147,11 @@ impl Courier<'_> {
     }
 
     /// The slot that serves now, for a request that has to be sent anew after a switch has left its own (E15).
-    pub(super) fn move_on(&self) -> Result<(), Failure> {
-        let head = self.head.as_ref().ok_or_else(|| internal("the request is out"))?;
-        self.exchange.hold(assign::assign(&self.exchange.worker, head, Instant::now())?);
-        Ok(())
+    pub(super) fn move_on(&mut self) -> Result<(), Failure> {
+        let head = self.routed.as_ref().or(self.head.as_ref()).ok_or_else(|| internal("the request is out"))?;
+        let renewed = assign::assign(&self.exchange.worker, head, Instant::now())?;
+        self.exchange.hold(renewed.clone());
+        self.rewrite(&renewed)
     }
 
     fn pick<'h>(&self, held: &'h Held) -> Result<&'h Rc<LocalEndpoint>, Failure> {
@@ -213,8 +236,8 @@ impl Courier<'_> {
         held: &Held,
         local: &LocalEndpoint,
     ) -> Result<(), Failure> {
-        if self.body.as_ref().is_some_and(SharedBody::client_failed) {
-            return Err(Failure::new(FailureKind::ClientBody, "the request body broke off or was malformed"));
+        if let Some(fault) = self.body.as_ref().and_then(SharedBody::fault) {
+            return Err(client_fault(fault));
         }
         if let Some(unsent) = error.unsent.take() {
             self.head.get_or_insert_with(|| unsent.into_parts().0);
@@ -266,6 +289,7 @@ impl Courier<'_> {
         let ambiguous = head.headers.contains_key(header::TRANSFER_ENCODING)
             && head.headers.remove(header::CONTENT_LENGTH).is_some();
         headers::end_hop(&mut head.headers);
+        headers::edit(&mut head.headers, &held.service.service.settings.answer);
         headers::disown(&mut head.headers);
         headers::mark(&mut head.headers, self.exchange);
         head.version = Version::HTTP_11;
@@ -276,6 +300,7 @@ impl Courier<'_> {
         held.lease.set_abort(net::Abort::current());
         let body = AnswerBody::relay(RelayParts {
             incoming,
+            request: self.body.take().filter(|body| !body.has_ended()),
             exchange: self.exchange.clone(),
             conn,
             in_flight,
@@ -300,14 +325,9 @@ impl Courier<'_> {
     }
 }
 
-/// Gives the head away and keeps a copy without its extensions: they hold the case of the header names, which costs as
-/// much to copy as the names themselves, and a replay can do without.
+/// Gives the head away and keeps a copy.
 fn lend(head: &mut Parts) -> Parts {
-    let (mut copy, ()) = Request::new(()).into_parts();
-    copy.method.clone_from(&head.method);
-    copy.uri.clone_from(&head.uri);
-    copy.version = head.version;
-    copy.headers.clone_from(&head.headers);
+    let copy = rewrite::copy(head);
     std::mem::replace(head, copy)
 }
 
@@ -341,6 +361,16 @@ pub(super) fn interrupted(interrupt: Interrupt) -> Failure {
         Interrupt::Cut => Failure::new(FailureKind::DrainCut, "the slot's drain deadline is over"),
         Interrupt::TimedOut => Failure::new(FailureKind::UpstreamTimeout, "no answer within timeouts.first_byte"),
     }
+}
+
+/// What the client did wrong with its body.
+fn client_fault(kind: FailureKind) -> Failure {
+    let message = match kind {
+        FailureKind::BodyTooLarge => "the request body is longer than the service takes",
+        FailureKind::BodyTimeout => "no byte of the request body within limits.body_timeout",
+        _ => "the request body broke off or was malformed",
+    };
+    Failure::new(kind, message)
 }
 
 fn internal(what: &str) -> Failure {

@@ -18,6 +18,7 @@ mod headers;
 mod replay;
 mod request_id;
 mod retry;
+mod rewrite;
 mod route;
 mod tunnel;
 mod turn;

@@ -34,6 +34,7 @@ pub(super) fn open(
     let (mut head, ()) = answer.into_parts();
     let protocol = head.headers.get(header::UPGRADE).cloned();
     headers::end_hop(&mut head.headers);
+    headers::edit(&mut head.headers, &held.service.service.settings.answer);
     headers::disown(&mut head.headers);
     headers::mark(&mut head.headers, exchange);
     head.headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));

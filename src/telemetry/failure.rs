@@ -55,8 +55,14 @@ failure_kinds! {
     UnknownCoding = ("unknown_transfer_coding", 501, 12, Client),
     /// The client's body broke off or was malformed.
     ClientBody = ("client_body", 400, 3, Client),
+    /// The request body is longer than the service's `request.body_max`.
+    BodyTooLarge = ("body_too_large", 413, 8, Client),
+    /// No byte of the request body for `limits.body_timeout`.
+    BodyTimeout = ("body_timeout", 408, 4, Client),
     /// The client went away before the answer was complete.
     ClientGone = ("client_gone", 499, 1, Client),
+    /// The client took nothing of its answer for `limits.send_timeout`.
+    ClientStalled = ("client_stalled", 499, 1, Client),
     /// The active slot has no endpoint.
     SlotEmpty = ("slot_empty", 503, 14, Proxy),
     /// A gRPC call, and no endpoint of the slot speaks HTTP/2.

@@ -19,7 +19,7 @@ mod turnstile;
 mod wire;
 
 pub use balance::{Balancer, InFlight, LocalEndpoint};
-pub use body::{BodyFailed, ReplayBudget, RequestBody, SharedBody};
+pub use body::{BodyBounds, BodyFailed, ReplayBudget, RequestBody, SharedBody};
 pub use connect::{ConnectError, Target, UpstreamStream};
 pub use endpoint::{Endpoint, HealthView};
 pub use orders::{Order, Workers};

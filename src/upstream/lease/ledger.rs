@@ -14,7 +14,10 @@ use std::{
 
 use slab::Slab;
 
-use super::{LeaseKind, Tenure};
+use super::{
+    LeaseKind, Tenure,
+    patience::{Patience, Wait},
+};
 use crate::{net::Abort, telemetry::FailureKind};
 
 /// The worker ticks at least so often, when it is not overloaded.
@@ -59,6 +62,10 @@ struct Entry {
     abort: Option<Rc<Abort>>,
     /// It was cut before the last tick.
     overdue: bool,
+    /// The client is waited for: to send more of its request, and to take more of its answer.
+    body_wait: Wait,
+    body_waker: Option<Waker>,
+    send_wait: Wait,
 }
 
 /// The right to use a slot. Clones share it; it ends when the last one is dropped.
@@ -90,14 +97,19 @@ impl Ledger {
             waker: None,
             abort: None,
             overdue: false,
+            body_wait: Wait::No,
+            body_waker: None,
+            send_wait: Wait::No,
         });
         Some(Lease { ledger: self.clone(), key })
     }
 
     /// Ends what is past its deadline, and what was cut before the last tick and did not end: its client does not read.
-    pub fn tick(&self, now: Instant) {
+    /// So does a wait for a client that is over by its `patience`.
+    pub fn tick(&self, now: Instant, patience: Patience) {
         self.now.set(now);
         for (_, entry) in self.entries.borrow_mut().iter_mut() {
+            entry.tick_waits(now, patience);
             if entry.interrupt == Some(Interrupt::Cut)
                 && let Some(abort) = &entry.abort
                 && std::mem::replace(&mut entry.overdue, true)
@@ -153,6 +165,19 @@ impl Entry {
             self.stop(Interrupt::OverLimit(kind));
         } else if self.deadline.take_if(|deadline| *deadline <= now).is_some() {
             self.stop(Interrupt::TimedOut);
+        }
+    }
+
+    fn tick_waits(&mut self, now: Instant, patience: Patience) {
+        if self.body_wait.tick(now, patience.body)
+            && let Some(waker) = self.body_waker.take()
+        {
+            waker.wake();
+        }
+        if self.send_wait.tick(now, patience.send)
+            && let Some(abort) = &self.abort
+        {
+            abort.fire();
         }
     }
 
@@ -229,6 +254,44 @@ impl Lease {
             entry.waker = Some(cx.waker().clone());
         }
         Poll::Pending
+    }
+
+    /// The server could take more of the request than the client has sent. Ready when that has been so for too long;
+    /// wakes the task of the latest call.
+    pub fn poll_body_patience(&self, cx: &Context<'_>) -> Poll<()> {
+        let entry = &mut self.ledger.entries.borrow_mut()[self.key];
+        if entry.body_wait == Wait::Over {
+            return Poll::Ready(());
+        }
+        entry.body_wait.begin();
+        if !entry.body_waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
+            entry.body_waker = Some(cx.waker().clone());
+        }
+        Poll::Pending
+    }
+
+    /// The client is no longer waited for to send.
+    pub fn body_came(&self) {
+        self.ledger.entries.borrow_mut()[self.key].body_wait = Wait::No;
+    }
+
+    /// The answer flows while the request is still open: the client may be silent for as long again.
+    pub fn renew_body_patience(&self) {
+        self.ledger.entries.borrow_mut()[self.key].body_wait.renew();
+    }
+
+    /// Part of the answer is there for the client to take, or (`false`) it was taken.
+    pub fn set_untaken(&self, untaken: bool) {
+        let wait = &mut self.ledger.entries.borrow_mut()[self.key].send_wait;
+        match untaken {
+            true => wait.begin(),
+            false => *wait = Wait::No,
+        }
+    }
+
+    /// True if it was ended because the client took nothing.
+    pub fn is_client_stalled(&self) -> bool {
+        self.ledger.entries.borrow()[self.key].send_wait == Wait::Over
     }
 
     /// True once the slot has been left by a switch; a replay should then take the new slot.
@@ -310,21 +373,21 @@ mod tests {
         let lease = ledger.acquire(&tenure, now).unwrap();
         let cx = Context::from_waker(Waker::noop());
         lease.set_deadline(Some(now + Duration::from_secs(1)));
-        ledger.tick(now);
+        ledger.tick(now, Patience::default());
         assert_eq!(lease.poll_interrupt(&cx), Poll::Pending);
-        ledger.tick(now + Duration::from_secs(1));
+        ledger.tick(now + Duration::from_secs(1), Patience::default());
         assert_eq!(lease.poll_interrupt(&cx), Poll::Ready(Interrupt::TimedOut));
         lease.set_deadline(None);
         assert_eq!(lease.poll_interrupt(&cx), Poll::Pending, "what was waited for came after all");
         lease.set_idle(Some(Duration::from_secs(2)));
-        ledger.tick(now + Duration::from_secs(2));
+        ledger.tick(now + Duration::from_secs(2), Patience::default());
         lease.touch();
-        ledger.tick(now + Duration::from_secs(4));
+        ledger.tick(now + Duration::from_secs(4), Patience::default());
         assert_eq!(lease.poll_interrupt(&cx), Poll::Pending, "it was touched two seconds ago");
         lease.set_deadline(None);
         lease.limit(now + Duration::from_secs(9), FailureKind::UpstreamTimeout);
         lease.limit(now + Duration::from_secs(5), FailureKind::ClientBody);
-        ledger.tick(now + Duration::from_secs(5));
+        ledger.tick(now + Duration::from_secs(5), Patience::default());
         assert_eq!(lease.poll_interrupt(&cx), Poll::Ready(Interrupt::OverLimit(FailureKind::ClientBody)));
         assert_eq!(ledger.cut(None), 1);
         assert_eq!(ledger.cut(None), 0, "a lease is cut once");
