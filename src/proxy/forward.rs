@@ -49,6 +49,7 @@ pub(super) async fn forward(
         routed: None,
         on_upgrade,
         attempts: 0,
+        has_begun: false,
         replayed: false,
         fresh: false,
         tried: Vec::new(),
@@ -74,6 +75,8 @@ pub(super) struct Courier<'a> {
     pub(super) may_replay: bool,
     /// Times that it was sent, or was to be.
     pub(super) attempts: u32,
+    /// It has had a slot to go to. The first may be one that was left a moment ago; a further one may not.
+    pub(super) has_begun: bool,
     pub(super) replayed: bool,
     /// The next attempt needs a new connection.
     fresh: bool,
