@@ -116,7 +116,8 @@ impl Relay {
                 if frame.is_data() && self.watch_messages {
                     self.count_message();
                 }
-                if self.incoming.is_end_stream() {
+                // Nothing follows trailers, and nobody asks after them.
+                if frame.is_trailers() || self.incoming.is_end_stream() {
                     self.finish();
                 }
             }

@@ -25,4 +25,5 @@ mod switching;
 mod tenures;
 mod under_load;
 mod upstream_faults;
+mod upstream_wire;
 mod websocket;
