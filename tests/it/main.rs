@@ -28,4 +28,5 @@ mod tenures;
 mod under_load;
 mod upstream_faults;
 mod upstream_timeouts;
+mod upstream_wire;
 mod websocket;
