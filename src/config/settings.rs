@@ -428,6 +428,20 @@ pub struct HeaderEdits {
     pub add: Vec<(HeaderName, HeaderValue)>,
 }
 
+impl RequestRules {
+    /// True if heads of requests pass as they are.
+    pub fn keep_heads(&self) -> bool {
+        self.host.is_none() && self.strip_prefix.is_none() && self.headers.is_empty()
+    }
+}
+
+impl HeaderEdits {
+    /// True if nothing is changed.
+    pub fn is_empty(&self) -> bool {
+        self.remove.is_empty() && self.set.is_empty() && self.add.is_empty()
+    }
+}
+
 /// `[service.drain]`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct DrainSettings {

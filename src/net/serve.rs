@@ -120,9 +120,9 @@ async fn tell_protocol(stream: &mut TcpStream, early: &mut BytesMut, watched: &W
         match until_order(read, watched).await {
             Ok(Ok(bytes)) if bytes > 0 => watched.conn.note_read(),
             Ok(_) => return None,
-            Err(Order::Announce) => continue,
+            Err(Order::Look | Order::Announce) => continue,
             Err(Order::Finish) if watched.conn.doing() == Doing::Head => continue,
-            Err(Order::Finish | Order::Expire) => return None,
+            Err(Order::Finish | Order::Expire | Order::Sever) => return None,
         }
         let known = early.len().min(PREFACE.len());
         if early[..known] != PREFACE[..known] {
@@ -160,7 +160,8 @@ where
                 tracing::debug!(%error, client = %watched.conn.peer, "A client connection ended with an error.");
                 return;
             }
-            Err(Order::Announce) => {}
+            Err(Order::Look | Order::Announce) => {}
+            Err(Order::Sever) => return,
             Err(Order::Expire) if watched.conn.doing() == Doing::Head => break,
             Err(Order::Finish | Order::Expire) => Pin::new(&mut conn).graceful_shutdown(),
         }
@@ -191,6 +192,8 @@ where
                 tracing::debug!(%error, client = %watched.conn.peer, "A client's HTTP/2 connection ended with an error.");
                 return;
             }
+            Err(Order::Look) => {}
+            Err(Order::Sever) => return,
             // GOAWAY with the highest id, a PING, then the final GOAWAY; streams that are open go on (RFC 9113 section 6.8).
             Err(Order::Announce | Order::Finish | Order::Expire) => conn.as_mut().graceful_shutdown(),
         }

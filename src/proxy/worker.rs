@@ -25,7 +25,10 @@ use crate::{
     net::{ConnRules, Patrol, serve},
     table::Reader,
     telemetry::{AccessSink, Registry},
-    upstream::{Balancer, LocalEndpoint, Order, ReplayBudget, lease::Ledger},
+    upstream::{
+        Balancer, LocalEndpoint, Order, ReplayBudget,
+        lease::{Ledger, Patience},
+    },
 };
 
 /// How often time limits are looked at. They are met up to this much late.
@@ -213,8 +216,8 @@ impl Worker {
 
     fn tick(&self, ClientRules { limits, .. }: &ClientRules) {
         let now = Instant::now();
-        self.patrol.tick(now, limits.header_timeout, limits.idle_timeout);
-        self.ledger.tick(now);
+        self.patrol.tick(now, limits);
+        self.ledger.tick(now, Patience { body: limits.body_timeout, send: limits.send_timeout });
         self.views.sweep(now);
         if let Some(access) = &self.access {
             access.flush();

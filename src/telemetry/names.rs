@@ -16,6 +16,9 @@ metrics! {
     IN_FLIGHT = ("verdigris_in_flight", "Leases held, by service, slot, version and kind (unary, stream, tunnel).");
     REPLAYS = ("verdigris_replays_total", "Requests sent again on a fresh connection, by service, slot and version.");
     REPLAYS_REFUSED = ("verdigris_replays_refused_total", "Failures of a reused connection that could not be replayed, by service, slot and version.");
+    RETRIES = ("verdigris_retries_total", "Requests sent to another endpoint after one failed them, by service, slot and version.");
+    RETRIES_REFUSED = ("verdigris_retries_refused_total", "Retries that the budget did not allow, by service, slot and version.");
+    QUEUED = ("verdigris_queued", "Requests that wait for their turn, by service and slot.");
     UNROUTED = ("verdigris_unrouted_failures_total", "Requests that failed before a service took them, by kind.");
     ACTIVE = ("verdigris_active", "1 for the slot that serves, 0 for the other, by service and slot.");
     GENERATION = ("verdigris_generation", "The service's generation.");
