@@ -12,6 +12,7 @@ mod patrol;
 mod serve;
 
 pub use abort::Abort;
+pub use downstream::cut_upgraded;
 pub use listen::{BindError, bind};
 pub use patrol::{ClientConn, Patrol};
 pub use serve::{ConnRules, serve};

@@ -16,7 +16,7 @@ use super::exchange::Exchange;
 use crate::{
     telemetry::FailureKind,
     upstream::{
-        Conn, InFlight,
+        Conn, InFlight, SharedBody,
         lease::{Interrupt, Lease, LeaseKind},
     },
 };
@@ -41,6 +41,8 @@ pub(super) enum AnswerBody {
 /// An upstream's body on its way to the client.
 pub(super) struct Relay {
     incoming: Incoming,
+    /// The request's body, if it had one: when the answer breaks off, it may be the client who did it.
+    request: Option<SharedBody>,
     /// Taken when the body has ended.
     open: Option<Open>,
     lease: Option<Lease>,
@@ -62,6 +64,7 @@ struct Open {
 /// What a relay is made of.
 pub(super) struct RelayParts {
     pub(super) incoming: Incoming,
+    pub(super) request: Option<SharedBody>,
     pub(super) exchange: Rc<Exchange>,
     pub(super) conn: Conn,
     pub(super) in_flight: InFlight,
@@ -91,8 +94,13 @@ impl AnswerBody {
             keep_alive: parts.keep_alive,
             frames: 0,
         };
-        let mut relay =
-            Relay { incoming: parts.incoming, open: Some(open), lease, watch_messages: parts.watch_messages };
+        let mut relay = Relay {
+            incoming: parts.incoming,
+            request: parts.request,
+            open: Some(open),
+            lease,
+            watch_messages: parts.watch_messages,
+        };
         if relay.incoming.is_end_stream() {
             relay.finish();
         }
@@ -121,7 +129,7 @@ impl Relay {
                     self.finish();
                 }
             }
-            Poll::Ready(Some(Err(_))) => self.fail(FailureKind::UpstreamCut),
+            Poll::Ready(Some(Err(_))) => self.fail(self.blame()),
         }
         polled.map(|frame| frame.map(|result| result.map_err(AnswerBroken::Upstream)))
     }
@@ -145,6 +153,15 @@ impl Relay {
             open.conn.give_back(Instant::now(), open.keep_alive);
         }
         self.lease = None;
+    }
+
+    /// Who broke the answer off: a request body that fails takes the connection, and so the answer, with it.
+    fn blame(&self) -> FailureKind {
+        if self.request.as_ref().is_some_and(SharedBody::client_failed) {
+            FailureKind::ClientBody
+        } else {
+            FailureKind::UpstreamCut
+        }
     }
 
     fn fail(&mut self, kind: FailureKind) {

@@ -23,4 +23,4 @@ pub use connect::{ConnectError, Target, UpstreamStream};
 pub use endpoint::{Endpoint, HealthView};
 pub use orders::{Order, Workers};
 pub use pool::{Conn, Pool, PoolLimits, SendError};
-pub use wire::WireFacts;
+pub use wire::{WireFacts, cut_upgraded};
