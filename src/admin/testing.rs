@@ -149,7 +149,7 @@ async fn idle_worker(mut orders: mpsc::Receiver<Order>, cut: mpsc::Sender<()>) {
                 let _ = reply.send(0);
                 let _ = cut.try_send(());
             }
-            Order::CloseIdle(_) | Order::Limits(_) => {}
+            Order::CloseIdle(_) | Order::Clients(_) => {}
         }
     }
 }

@@ -36,6 +36,31 @@ pub struct ProxySettings {
     pub access_log: AccessLog,
 }
 
+/// What of [`ProxySettings`] workers follow while they run: for new connections, and from the next tick on.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ClientRules {
+    pub limits: Limits,
+    pub trusted_proxies: Vec<IpNet>,
+    pub proxy_protocol: Vec<IpNet>,
+}
+
+impl ProxySettings {
+    pub fn client_rules(&self) -> ClientRules {
+        ClientRules {
+            limits: self.limits.clone(),
+            trusted_proxies: self.trusted_proxies.clone(),
+            proxy_protocol: self.proxy_protocol.clone(),
+        }
+    }
+
+    /// These settings, with other rules for clients.
+    #[must_use]
+    pub fn with_client_rules(self, rules: &ClientRules) -> Self {
+        let ClientRules { limits, trusted_proxies, proxy_protocol } = rules.clone();
+        Self { limits, trusted_proxies, proxy_protocol, ..self }
+    }
+}
+
 /// `[proxy.limits]`: bounds on what one client may cost.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Limits {
@@ -401,6 +426,20 @@ pub struct HeaderEdits {
     pub remove: Vec<HeaderName>,
     pub set: Vec<(HeaderName, HeaderValue)>,
     pub add: Vec<(HeaderName, HeaderValue)>,
+}
+
+impl RequestRules {
+    /// True if heads of requests pass as they are.
+    pub fn keep_heads(&self) -> bool {
+        self.host.is_none() && self.strip_prefix.is_none() && self.headers.is_empty()
+    }
+}
+
+impl HeaderEdits {
+    /// True if nothing is changed.
+    pub fn is_empty(&self) -> bool {
+        self.remove.is_empty() && self.set.is_empty() && self.add.is_empty()
+    }
 }
 
 /// `[service.drain]`.

@@ -17,7 +17,7 @@ use super::{
 use crate::{
     net::ClientConn,
     telemetry::{AccessRecord, FailureKind},
-    upstream::lease::Lease,
+    upstream::{Place, lease::Lease},
 };
 
 /// One client connection, as its requests see it.
@@ -47,6 +47,8 @@ pub(super) struct Exchange {
     /// Kept only for the access log.
     line: Option<(Method, Box<str>)>,
     held: RefCell<Option<Held>>,
+    /// Its place among those that the slot takes at once, if it counts them.
+    place: RefCell<Option<Place>>,
     status: Cell<u16>,
     failure: Cell<Option<FailureKind>>,
     replays: Cell<u32>,
@@ -71,6 +73,7 @@ impl Exchange {
             is_grpc,
             line,
             held: RefCell::new(None),
+            place: RefCell::new(None),
             status: Cell::new(0),
             failure: Cell::new(None),
             replays: Cell::new(0),
@@ -84,6 +87,9 @@ impl Exchange {
 
     /// The request has a slot. An earlier one is given back.
     pub(super) fn hold(&self, held: Held) {
+        if let Some(limit) = held.service.service.settings.timeouts.request {
+            held.lease.limit(self.started + limit, FailureKind::RequestTimeout);
+        }
         *self.held.borrow_mut() = Some(held);
     }
 
@@ -100,6 +106,20 @@ impl Exchange {
     /// Calls `look` with the slot it has, without cloning it.
     pub(super) fn with_held<T>(&self, look: impl FnOnce(&Held) -> T) -> Option<T> {
         self.held.borrow().as_ref().map(look)
+    }
+
+    pub(super) fn has_place(&self) -> bool {
+        self.place.borrow().is_some()
+    }
+
+    /// The slot has let it in.
+    pub(super) fn take_place(&self, place: Place) {
+        self.place.replace(Some(place));
+    }
+
+    /// It is not for this slot any more.
+    pub(super) fn give_place_back(&self) {
+        self.place.take();
     }
 
     /// The head of the answer is known.
@@ -120,6 +140,11 @@ impl Exchange {
         self.with_held(|held| held.slot.table.metrics.replayed(self.worker.index));
     }
 
+    /// Another endpoint is asked, or would have been if the budget had allowed it.
+    pub(super) fn retried(&self, afforded: bool) {
+        self.with_held(|held| held.slot.table.metrics.retried(self.worker.index, afforded));
+    }
+
     pub(super) fn replay_refused(&self) {
         self.with_held(|held| held.slot.table.metrics.replay_refused(self.worker.index));
     }
@@ -129,11 +154,21 @@ impl Exchange {
         self.complete.set(true);
     }
 
+    /// The client did not see the end: it left, or it was left because it took nothing.
+    fn how_it_left(&self) -> FailureKind {
+        let stream_stalled = self.with_held(|held| held.lease.is_client_stalled()).unwrap_or(false);
+        if stream_stalled || self.client.conn.has_stalled() {
+            return FailureKind::ClientStalled;
+        }
+        FailureKind::ClientGone
+    }
+
     fn record(&self) {
         if !self.complete.get() && self.failure.get().is_none() {
-            self.failure.set(Some(FailureKind::ClientGone));
+            let kind = self.how_it_left();
+            self.failure.set(Some(kind));
             if self.status.get() == 0 {
-                self.status.set(FailureKind::ClientGone.status());
+                self.status.set(kind.status());
             }
         }
         let duration = self.started.elapsed();

@@ -17,7 +17,7 @@ use crate::{
     telemetry::FailureKind,
     upstream::{
         self, InFlight,
-        lease::{Interrupt, Lease, LeaseKind},
+        lease::{Interrupt, LeaseKind},
     },
 };
 
@@ -35,6 +35,7 @@ pub(super) fn open(
     let (mut head, ()) = answer.into_parts();
     let protocol = head.headers.get(header::UPGRADE).cloned();
     headers::end_hop(&mut head.headers);
+    headers::edit(&mut head.headers, &held.service.service.settings.answer);
     headers::disown(&mut head.headers);
     headers::mark(&mut head.headers, exchange);
     head.headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
@@ -57,7 +58,8 @@ fn protocols(value: &HeaderValue) -> impl Iterator<Item = &[u8]> {
 }
 
 async fn run(exchange: Rc<Exchange>, held: Held, client: OnUpgrade, upstream: OnUpgrade, in_flight: InFlight) {
-    match until_cut(&held.lease, join(client, upstream)).await {
+    held.lease.lift_limit(FailureKind::RequestTimeout);
+    match while_permitted(&held, join(client, upstream)).await {
         Ok(Some((client, upstream))) => relay(&exchange, &held, client, upstream).await,
         // One side went away before the change was complete.
         Ok(None) => exchange.completed(),
@@ -73,7 +75,7 @@ async fn join(client: OnUpgrade, upstream: OnUpgrade) -> Option<(Upgraded, Upgra
 /// Copies both ways; each way ends by itself. What breaks off is reset on both sides, so that nobody takes it for an end.
 async fn relay(exchange: &Rc<Exchange>, held: &Held, client: Upgraded, upstream: Upgraded) {
     let (mut client, mut upstream) = (TokioIo::new(client), TokioIo::new(upstream));
-    match until_cut(&held.lease, copy_bidirectional(&mut client, &mut upstream)).await {
+    match while_permitted(held, copy_bidirectional(&mut client, &mut upstream)).await {
         Ok(Ok(_bytes)) => return exchange.completed(),
         // Which side broke off cannot be told; neither is a fault of the slot.
         Ok(Err(error)) => {
@@ -86,12 +88,21 @@ async fn relay(exchange: &Rc<Exchange>, held: &Held, client: Upgraded, upstream:
     upstream::cut_upgraded(upstream.into_inner());
 }
 
-/// The future's output, unless the slot's drain deadline comes first.
-async fn until_cut<F: Future>(lease: &Lease, future: F) -> Result<F::Output, FailureKind> {
+/// The future's output, unless a deadline of the slot or the tunnel's idle time comes first.
+async fn while_permitted<F: Future>(held: &Held, future: F) -> Result<F::Output, FailureKind> {
+    let idle = held.service.service.settings.timeouts.tunnel_idle;
     let mut future = pin!(future);
-    poll_fn(|cx| match lease.poll_interrupt(cx) {
-        Poll::Ready(Interrupt::Cut) => Poll::Ready(Err(FailureKind::DrainCut)),
-        Poll::Ready(Interrupt::TimedOut) | Poll::Pending => future.as_mut().poll(cx).map(Ok),
+    poll_fn(|cx| {
+        if let Poll::Ready(interrupt) = held.lease.poll_interrupt(cx) {
+            return Poll::Ready(Err(match interrupt {
+                Interrupt::Cut => FailureKind::DrainCut,
+                Interrupt::TimedOut => FailureKind::TunnelIdle,
+                Interrupt::OverLimit(kind) => kind,
+            }));
+        }
+        // Nothing wakes this task but bytes on either side.
+        held.lease.set_idle(idle);
+        future.as_mut().poll(cx).map(Ok)
     })
     .await
 }
