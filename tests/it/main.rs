@@ -17,6 +17,7 @@ mod promises;
 mod readme;
 mod reload;
 mod restart;
+mod rollback;
 mod routing;
 mod shutdown;
 mod streaming;
