@@ -149,7 +149,7 @@ async fn idle_worker(mut orders: mpsc::Receiver<Order>, cut: mpsc::Sender<()>) {
                 let _ = reply.send(0);
                 let _ = cut.try_send(());
             }
-            Order::CloseIdle(_) | Order::Limits(_) => {}
+            Order::CloseIdle(_) | Order::Clients(_) => {}
         }
     }
 }
@@ -160,7 +160,7 @@ async fn free_port() -> TcpListener {
 
 fn unix(path: &std::path::Path) -> Listener {
     let listen = config::AdminListen::Unix(path.to_owned());
-    super::bind(&config::AdminSettings { listen, token_file: None }).unwrap()
+    super::bind(&config::AdminSettings { listen, token_file: None, tls: None }).unwrap()
 }
 
 /// A port that is ours and on which nobody listens.

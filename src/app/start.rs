@@ -136,13 +136,14 @@ async fn build(prepared: Prepared) -> anyhow::Result<Parts> {
     let registry = prepared.registry;
     let access = start_access_log(&settings, &registry)?;
     let (publisher, reader) = table::pointer();
+    let clients = Arc::new(settings.proxy.client_rules());
     let mut workers = Vec::new();
     let mut threads = Vec::new();
     for index in 0..settings.proxy.workers {
         let options = WorkerOptions {
             index,
             workers: settings.proxy.workers,
-            limits: settings.proxy.limits.clone(),
+            clients: clients.clone(),
             registry: registry.clone(),
             access: access.as_ref().map(AccessLog::sink),
         };

@@ -12,8 +12,9 @@ use crate::{
     config::{MatchRule, ServiceSettings},
     ids::{Generation, PerSlot, ServiceName, Slot},
     switch::{Change, Stage},
+    table::SlotTable,
     telemetry::{GaugeSample, names},
-    upstream::{Endpoint, lease::Tenure},
+    upstream::{Endpoint, Turnstile, lease::Tenure},
 };
 
 /// Everything, as of the last change.
@@ -45,6 +46,7 @@ pub(super) struct SlotView {
     pub(super) endpoints: Vec<Arc<Endpoint>>,
     /// The slot's own and those before it that are not drained.
     pub(super) tenures: Vec<Arc<Tenure>>,
+    turnstile: Arc<Turnstile>,
 }
 
 impl ServiceView {
@@ -71,7 +73,7 @@ impl ServiceView {
             leaving: machine
                 .pending()
                 .is_some_and(|pending| matches!(pending.change, Change::Switch { .. } | Change::Rollback { .. })),
-            slots: PerSlot::from_fn(|slot| SlotView::new(&entry.slots[slot], &entry.published.slots[slot].tenure)),
+            slots: PerSlot::from_fn(|slot| SlotView::new(&entry.slots[slot], &entry.published.slots[slot])),
         }
     }
 
@@ -145,13 +147,14 @@ impl ServiceView {
 }
 
 impl SlotView {
-    fn new(entry: &SlotEntry, own: &Arc<Tenure>) -> Self {
+    fn new(entry: &SlotEntry, own: &SlotTable) -> Self {
         Self {
             version: entry.contents.version.clone(),
             served: entry.served,
             cut: entry.cut,
             endpoints: entry.endpoints.clone(),
-            tenures: entry.past.iter().chain([own]).cloned().collect(),
+            tenures: entry.past.iter().chain([&own.tenure]).cloned().collect(),
+            turnstile: own.turnstile.clone(),
         }
     }
 
@@ -242,6 +245,7 @@ fn slot_gauges(
         samples.push(GaugeSample { metric, labels, value });
     };
     add(names::ACTIVE, vec![], f64::from(u8::from(is_active)));
+    add(names::QUEUED, vec![], f64::from(view.turnstile.waiting()));
     add(names::LEASES_CUT, vec![], view.cut() as f64);
     let in_flight = view.in_flight();
     let version = view.version.clone().unwrap_or_default();

@@ -234,13 +234,14 @@ impl Controller {
             }
         }
         let needs_restart = config::needs_restart(&self.settings, &job.loaded.settings);
-        if self.settings.proxy.limits != job.loaded.settings.proxy.limits {
-            self.workers.limits(&job.loaded.settings.proxy.limits).await;
+        let clients = job.loaded.settings.proxy.client_rules();
+        if self.settings.proxy.client_rules() != clients {
+            self.workers.clients(clients.clone()).await;
         }
         // What needs a restart keeps its running value, so that the next reload says so again.
         let running = std::mem::replace(&mut self.settings, job.loaded.settings.clone());
         self.settings = config::Settings {
-            proxy: config::ProxySettings { limits: self.settings.proxy.limits.clone(), ..running.proxy },
+            proxy: running.proxy.with_client_rules(&clients),
             services: self.settings.services.clone(),
             ..running
         };

@@ -36,6 +36,20 @@ impl Downstream {
         Self { stream: Some(stream), early, conn }
     }
 
+    /// Tells the patrol whether the client takes bytes. A write that had to wait is tried past the runtime's knowledge if
+    /// the patrol asks for it.
+    fn note_write(&mut self, mut written: Poll<io::Result<usize>>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        if written.is_pending()
+            && self.conn.takes_a_try()
+            && let Some(stream) = &self.stream
+            && let Ok(bytes) = socket2::SockRef::from(stream).send(buf)
+        {
+            written = Poll::Ready(Ok(bytes));
+        }
+        self.conn.note_write(written.is_pending());
+        written
+    }
+
     fn stream(&mut self) -> io::Result<Pin<&mut TcpStream>> {
         self.stream.as_mut().map(Pin::new).ok_or_else(|| io::ErrorKind::NotConnected.into())
     }
@@ -64,7 +78,8 @@ impl AsyncRead for Downstream {
 
 impl AsyncWrite for Downstream {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        self.stream()?.poll_write(cx, buf)
+        let written = self.stream()?.poll_write(cx, buf);
+        self.note_write(written, buf)
     }
 
     fn poll_write_vectored(
@@ -72,7 +87,9 @@ impl AsyncWrite for Downstream {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.stream()?.poll_write_vectored(cx, bufs)
+        let written = self.stream()?.poll_write_vectored(cx, bufs);
+        let first = bufs.iter().find(|buf| !buf.is_empty()).map_or(&b""[..], |buf| buf);
+        self.note_write(written, first)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -90,10 +107,11 @@ impl AsyncWrite for Downstream {
 
 impl Drop for Downstream {
     fn drop(&mut self) {
-        if let Some(stream) = self.stream.take()
-            && self.conn.lingers()
-            && tokio::runtime::Handle::try_current().is_ok()
-        {
+        let Some(stream) = self.stream.take() else { return };
+        if self.conn.has_stalled() {
+            // A client that takes nothing takes no farewell either, and the kernel would keep what it was sent.
+            let _ = stream.set_zero_linger();
+        } else if self.conn.lingers() && tokio::runtime::Handle::try_current().is_ok() {
             tokio::task::spawn_local(linger(stream));
         }
     }

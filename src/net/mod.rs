@@ -10,6 +10,7 @@ mod downstream;
 mod listen;
 mod patrol;
 mod serve;
+pub mod tls;
 
 pub use abort::Abort;
 pub use listen::{BindError, bind};

@@ -30,7 +30,7 @@ use super::{
     downstream::Downstream,
     patrol::{Doing, Order, Watched},
 };
-use crate::config::settings::Limits;
+use crate::config::settings::ClientRules;
 
 /// The client connection preface of HTTP/2 (RFC 9113 section 3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -44,6 +44,7 @@ const HEAD_TIMED_OUT: &[u8] = b"HTTP/1.1 408 Request Timeout\r\nconnection: clos
 /// How connections are spoken with.
 #[derive(Clone, Debug)]
 pub struct ConnRules {
+    pub clients: Arc<ClientRules>,
     h1: http1::Builder,
     h2: http2::Builder<LocalExec>,
 }
@@ -59,7 +60,8 @@ impl<F: Future<Output = ()> + 'static> hyper::rt::Executor<F> for LocalExec {
 }
 
 impl ConnRules {
-    pub fn new(limits: &Limits) -> Self {
+    pub fn new(clients: Arc<ClientRules>) -> Self {
+        let limits = &clients.limits;
         let mut h1 = http1::Builder::new();
         // Time limits are the patrol's: no timer a request. An answer without Date is passed on without one.
         h1.preserve_header_case(true)
@@ -79,7 +81,7 @@ impl ConnRules {
             .max_header_list_size(u32::try_from(limits.header_bytes_max).unwrap_or(u32::MAX))
             .keep_alive_interval(PING_INTERVAL)
             .keep_alive_timeout(PING_INTERVAL);
-        Self { h1, h2 }
+        Self { clients, h1, h2 }
     }
 }
 
@@ -95,7 +97,7 @@ where
     let Ok(peer) = stream.peer_addr() else {
         return; // The client is gone already.
     };
-    let watched = patrol.watch(peer.ip());
+    let watched = patrol.watch(peer.ip().to_canonical());
     let mut early = BytesMut::new();
     let Some(is_http2) = tell_protocol(&mut stream, &mut early, &watched).await else {
         return;
@@ -118,9 +120,9 @@ async fn tell_protocol(stream: &mut TcpStream, early: &mut BytesMut, watched: &W
         match until_order(read, watched).await {
             Ok(Ok(bytes)) if bytes > 0 => watched.conn.note_read(),
             Ok(_) => return None,
-            Err(Order::Announce) => continue,
+            Err(Order::Look | Order::Announce) => continue,
             Err(Order::Finish) if watched.conn.doing() == Doing::Head => continue,
-            Err(Order::Finish | Order::Expire) => return None,
+            Err(Order::Finish | Order::Expire | Order::Sever) => return None,
         }
         let known = early.len().min(PREFACE.len());
         if early[..known] != PREFACE[..known] {
@@ -158,7 +160,8 @@ where
                 tracing::debug!(%error, client = %watched.conn.peer, "A client connection ended with an error.");
                 return;
             }
-            Err(Order::Announce) => {}
+            Err(Order::Look | Order::Announce) => {}
+            Err(Order::Sever) => return,
             Err(Order::Expire) if watched.conn.doing() == Doing::Head => break,
             Err(Order::Finish | Order::Expire) => Pin::new(&mut conn).graceful_shutdown(),
         }
@@ -189,6 +192,8 @@ where
                 tracing::debug!(%error, client = %watched.conn.peer, "A client's HTTP/2 connection ended with an error.");
                 return;
             }
+            Err(Order::Look) => {}
+            Err(Order::Sever) => return,
             // GOAWAY with the highest id, a PING, then the final GOAWAY; streams that are open go on (RFC 9113 section 6.8).
             Err(Order::Announce | Order::Finish | Order::Expire) => conn.as_mut().graceful_shutdown(),
         }

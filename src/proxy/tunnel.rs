@@ -34,6 +34,7 @@ pub(super) fn open(
     let (mut head, ()) = answer.into_parts();
     let protocol = head.headers.get(header::UPGRADE).cloned();
     headers::end_hop(&mut head.headers);
+    headers::edit(&mut head.headers, &held.service.service.settings.answer);
     headers::disown(&mut head.headers);
     headers::mark(&mut head.headers, exchange);
     head.headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
@@ -46,12 +47,20 @@ pub(super) fn open(
 }
 
 async fn run(exchange: Rc<Exchange>, held: Held, client: OnUpgrade, upstream: OnUpgrade, in_flight: InFlight) {
+    held.lease.lift_limit(FailureKind::RequestTimeout);
+    let idle = held.service.service.settings.timeouts.tunnel_idle;
     let ended = {
         let mut tunnel = pin!(relay(client, upstream));
         poll_fn(|cx| {
-            if let Poll::Ready(Interrupt::Cut) = held.lease.poll_interrupt(cx) {
-                return Poll::Ready(Err(FailureKind::DrainCut));
+            if let Poll::Ready(interrupt) = held.lease.poll_interrupt(cx) {
+                return Poll::Ready(Err(match interrupt {
+                    Interrupt::Cut => FailureKind::DrainCut,
+                    Interrupt::TimedOut => FailureKind::TunnelIdle,
+                    Interrupt::OverLimit(kind) => kind,
+                }));
             }
+            // Nothing wakes this task but bytes on either side.
+            held.lease.set_idle(idle);
             tunnel.as_mut().poll(cx).map(Ok)
         })
         .await

@@ -1,9 +1,9 @@
 //! A worker: one thread, one runtime, its own connections, pools, leases and counters.
 
 use std::{
-    cell::Cell,
+    cell::{Cell, RefCell},
     fmt, io,
-    net::TcpStream,
+    net::{IpAddr, TcpStream},
     rc::Rc,
     sync::{
         Arc,
@@ -21,11 +21,14 @@ use tokio::{
 
 use super::{exchange::Client, forward::COMPLAINT_INTERVAL, handler, request_id::RequestIds, view::Views};
 use crate::{
-    config::settings::Limits,
+    config::settings::ClientRules,
     net::{ConnRules, Patrol, serve},
     table::Reader,
     telemetry::{AccessSink, Registry},
-    upstream::{Balancer, LocalEndpoint, Order, ReplayBudget, lease::Ledger},
+    upstream::{
+        Balancer, LocalEndpoint, Order, ReplayBudget,
+        lease::{Ledger, Patience},
+    },
 };
 
 /// How often time limits are looked at. They are met up to this much late.
@@ -49,7 +52,7 @@ pub enum Command {
 pub struct WorkerOptions {
     pub index: usize,
     pub workers: usize,
-    pub limits: Limits,
+    pub clients: Arc<ClientRules>,
     pub registry: Registry,
     pub access: Option<AccessSink>,
 }
@@ -73,6 +76,8 @@ pub(super) struct Worker {
     pub(super) request_ids: RequestIds,
     pub(super) registry: Registry,
     pub(super) access: Option<AccessSink>,
+    /// Followed at reloads, by open connections too.
+    clients: RefCell<Arc<ClientRules>>,
     patrol: Rc<Patrol>,
     connections: Arc<AtomicUsize>,
     complained: Cell<Option<Instant>>,
@@ -126,8 +131,7 @@ async fn run(
     mut orders: mpsc::Receiver<Order>,
     connections: Arc<AtomicUsize>,
 ) {
-    let mut limits = options.limits.clone();
-    let mut rules = Rc::new(ConnRules::new(&limits));
+    let mut rules = Rc::new(ConnRules::new(options.clients.clone()));
     let worker = Worker::new(options, reader, connections);
     let mut tick = tokio::time::interval(TICK);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -148,13 +152,13 @@ async fn run(
                 None => return,
             },
             Some(order) = orders.recv() => match order {
-                Order::Limits(new) => {
-                    limits = *new;
-                    rules = Rc::new(ConnRules::new(&limits));
+                Order::Clients(clients) => {
+                    worker.clients.replace(clients.clone());
+                    rules = Rc::new(ConnRules::new(clients));
                 }
                 order => worker.obey(order),
             },
-            _ = tick.tick() => worker.tick(&limits),
+            _ = tick.tick() => worker.tick(&rules.clients),
         }
         if finishing && worker.is_empty() && commands.is_empty() {
             return;
@@ -170,10 +174,11 @@ impl Worker {
             views: Views::new(reader),
             ledger: Ledger::new(options.index),
             balancer: Balancer::new(0x9e37_79b9_7f4a_7c15 ^ (options.index as u64 + 1)),
-            replay_budget: ReplayBudget::new(options.limits.replay_buffer_total / options.workers.max(1)),
+            replay_budget: ReplayBudget::new(options.clients.limits.replay_buffer_total / options.workers.max(1)),
             request_ids,
             registry: options.registry,
             access: options.access,
+            clients: RefCell::new(options.clients),
             patrol: Patrol::new(Instant::now()),
             connections,
             complained: Cell::new(None),
@@ -186,7 +191,7 @@ impl Worker {
             // Who asked may have given up waiting; the answer is then for nobody.
             Order::Oldest { tenures, reply } => drop(reply.send(self.ledger.oldest(&tenures, Instant::now()))),
             Order::Cut { tenures, reply } => drop(reply.send(self.ledger.cut(tenures.as_deref()))),
-            Order::Limits(_) => {}
+            Order::Clients(_) => {}
         }
     }
 
@@ -206,7 +211,7 @@ impl Worker {
             };
             let patrol = worker.patrol.clone();
             serve(stream, rules, patrol, |conn| {
-                let address = HeaderValue::from_str(&conn.peer.to_canonical().to_string());
+                let address = HeaderValue::from_str(&conn.peer.to_string());
                 let address = address.unwrap_or_else(|_| HeaderValue::from_static("unknown"));
                 let client = Rc::new(Client { conn, address });
                 hyper::service::service_fn(move |request| handler::handle(worker.clone(), client.clone(), request))
@@ -215,14 +220,19 @@ impl Worker {
         });
     }
 
-    fn tick(&self, limits: &Limits) {
+    fn tick(&self, ClientRules { limits, .. }: &ClientRules) {
         let now = Instant::now();
-        self.patrol.tick(now, limits.header_timeout, limits.idle_timeout);
-        self.ledger.tick(now);
+        self.patrol.tick(now, limits);
+        self.ledger.tick(now, Patience { body: limits.body_timeout, send: limits.send_timeout });
         self.views.sweep(now);
         if let Some(access) = &self.access {
             access.flush();
         }
+    }
+
+    /// True if this peer's word about a client is taken.
+    pub(super) fn trusts(&self, peer: IpAddr) -> bool {
+        self.clients.borrow().trusted_proxies.iter().any(|network| network.contains(&peer))
     }
 
     fn is_empty(&self) -> bool {

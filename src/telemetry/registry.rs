@@ -225,6 +225,8 @@ impl Families {
         }
         self.counter(names::REPLAYS, &own, sums.replays);
         self.counter(names::REPLAYS_REFUSED, &own, sums.replays_refused);
+        self.counter(names::RETRIES, &own, sums.retries);
+        self.counter(names::RETRIES_REFUSED, &own, sums.retries_refused);
         self.histogram(names::DURATION, &own, &sums.duration);
         self.histogram(names::FIRST_BYTE, &own, &sums.first_byte);
     }

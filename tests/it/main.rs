@@ -9,14 +9,19 @@
 )]
 
 mod bad_input;
+mod body_limits;
+mod client_timeouts;
 mod drain;
+mod edits;
 mod grpc;
 mod headers;
 mod house;
 mod promises;
+mod queue;
 mod readme;
 mod reload;
 mod restart;
+mod retries;
 mod rollback;
 mod routing;
 mod shutdown;
@@ -24,6 +29,9 @@ mod streaming;
 mod support;
 mod switching;
 mod tenures;
+mod trust;
 mod under_load;
 mod upstream_faults;
+mod upstream_timeouts;
+mod upstream_wire;
 mod websocket;
