@@ -326,7 +326,13 @@ impl Handle {
     /// # Errors
     /// The reason.
     pub fn readiness(&self) -> Result<(), String> {
-        if self.inner.stopping.load(Relaxed) { Err("shutting down".to_owned()) } else { Ok(()) }
+        if self.inner.stopping.load(Relaxed) {
+            return Err("shutting down".to_owned());
+        }
+        match (self.inner.workers.ended(), self.inner.workers.len()) {
+            (0, _) => Ok(()),
+            (ended, all) => Err(format!("{ended} of {all} workers ended unexpectedly; see the log, and restart")),
+        }
     }
 
     /// From here on `/ready` is 503.
