@@ -87,6 +87,8 @@ pub(super) struct Controller {
     overview: watch::Sender<Arc<Overview>>,
     events: broadcast::Sender<Event>,
     pub(super) reload_status: ReloadStatus,
+    /// The content that was refused last, until another is applied.
+    pub(super) refused: Option<String>,
     pub(super) reload: Option<ReloadJob>,
     pub(super) reloads_waiting: VecDeque<ReloadWaiter>,
 }
@@ -132,6 +134,7 @@ pub async fn start(options: ControllerOptions) -> Result<(Handle, JoinHandle<()>
         overview,
         events,
         reload_status: ReloadStatus::default(),
+        refused: None,
         reload: None,
         reloads_waiting: VecDeque::new(),
     };

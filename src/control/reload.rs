@@ -1,6 +1,6 @@
 //! Takes a config file over: at start, and when its content changes. All of it or nothing.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, path::Path, sync::Arc};
 
 use tokio::sync::oneshot;
 
@@ -15,7 +15,7 @@ use super::{
 use crate::{
     api::{Action, Event, HistoryEntry, Outcome, Problem, ProblemKind, ReloadReply, ReloadStatus},
     checks::{Demand, Gate},
-    config::{self, Loaded, ServiceSettings, SlotSettings},
+    config::{self, FileContent, Loaded, Problems, ServiceSettings, SlotSettings},
     ids::{Generation, PerSlot, ServiceName, Slot},
     store::{ServiceRecord, State},
     switch::{self, Machine},
@@ -132,14 +132,13 @@ impl Controller {
             && let Some(waiter) = self.reloads_waiting.pop_front()
         {
             let path = self.config_path.clone();
-            let read = tokio::task::spawn_blocking(move || config::load(&path)).await;
-            match read {
-                Ok(Ok(loaded)) => {
+            match tokio::task::spawn_blocking(move || read(&path)).await {
+                Ok((_, Ok(loaded))) => {
                     self.reload = Some(ReloadJob { loaded, waiter, gates: Vec::new() });
                     self.advance_reload().await;
                 }
-                Ok(Err(problems)) => self.refuse_reload(waiter, problems.lines()),
-                Err(ended) => self.refuse_reload(waiter, vec![ended.to_string()]),
+                Ok((content, Err(problems))) => self.refuse_reload(waiter, content, problems.lines()),
+                Err(ended) => self.refuse_reload(waiter, ended.to_string(), vec![ended.to_string()]),
             }
         }
     }
@@ -158,7 +157,7 @@ impl Controller {
         let Some(job) = self.reload.take() else { return };
         let plan = match self.plan(&job.loaded) {
             Ok(plan) => plan,
-            Err(problem) => return self.refuse_reload(job.waiter, vec![problem]),
+            Err(problem) => return self.refuse_reload(job.waiter, job.loaded.hash, vec![problem]),
         };
         let mut missing = Vec::new();
         let mut failed = Vec::new();
@@ -176,7 +175,7 @@ impl Controller {
             }
         }
         if !failed.is_empty() {
-            self.refuse_reload(job.waiter, failed);
+            self.refuse_reload(job.waiter, job.loaded.hash, failed);
         } else if missing.is_empty() {
             self.apply(plan, job).await;
         } else {
@@ -219,7 +218,8 @@ impl Controller {
         let actor = self.file_actor();
         let (changes, lines) = self.describe(&plan, &job.loaded, &actor);
         if let Err(error) = self.journal(lines.clone()).await {
-            return self.refuse_reload(job.waiter, vec![format!("the journal could not be written: {error}")]);
+            let problem = format!("the journal could not be written: {error}");
+            return self.refuse_reload(job.waiter, job.loaded.hash, vec![problem]);
         }
         for name in &plan.removed {
             self.remove(name);
@@ -245,6 +245,7 @@ impl Controller {
             services: self.settings.services.clone(),
             ..running
         };
+        self.refused = None;
         self.reload_status =
             ReloadStatus { ok: true, at: clock::now(), problems: Vec::new(), needs_restart: needs_restart.clone() };
         self.save_or_complain().await;
@@ -344,14 +345,21 @@ impl Controller {
         self.carry_out(name, answers).await;
     }
 
-    fn refuse_reload(&mut self, waiter: ReloadWaiter, problems: Vec<String>) {
+    /// Answers, and tells everybody else. What the watch finds again and again is told once; who asks gets an answer
+    /// each time. `content` is the hash of what was refused, or why there is none.
+    fn refuse_reload(&mut self, waiter: ReloadWaiter, content: String, problems: Vec<String>) {
+        self.reload_status =
+            ReloadStatus { ok: false, at: clock::now(), problems: problems.clone(), needs_restart: Vec::new() };
+        self.show();
+        let known = self.refused.as_ref() == Some(&content);
+        self.refused = Some(content);
+        if known && waiter.1.is_none() {
+            return;
+        }
         self.around.registry.reload("refused");
         for problem in &problems {
             tracing::error!("The config file is refused, the old settings serve on: {problem}");
         }
-        self.reload_status =
-            ReloadStatus { ok: false, at: clock::now(), problems: problems.clone(), needs_restart: Vec::new() };
-        self.show();
         self.announce(Event::Reload { at: clock::now(), ok: false, problems: problems.clone() });
         if let Some(reply) = waiter.1 {
             let message = format!("{} is refused: {}", self.config_path.display(), problems.join("; "));
@@ -360,6 +368,14 @@ impl Controller {
             problem.problems = problems;
             drop(reply.send(Err(problem)));
         }
+    }
+}
+
+/// Reads the file: what tells its content from another, and what it means.
+fn read(path: &Path) -> (String, Result<Loaded, Problems>) {
+    match FileContent::of(path) {
+        Ok(content) => (content.hash.clone(), content.parse()),
+        Err(problems) => (problems.lines().join("; "), Err(problems)),
     }
 }
 
@@ -434,3 +450,7 @@ fn added_line(settings: &ServiceSettings, actor: &str) -> HistoryEntry {
         gate: None,
     }
 }
+
+#[cfg(test)]
+#[path = "reload_tests.rs"]
+mod tests;
