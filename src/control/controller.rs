@@ -261,7 +261,7 @@ impl Controller {
             from: Some(slot),
             to: None,
             version: None,
-            endpoints: Vec::new(),
+            contents: Vec::new(),
             forced: false,
             reason: Some(format!("{cut} cut")),
             gate: None,

@@ -7,13 +7,14 @@ use tokio::sync::oneshot;
 use super::{
     clock,
     controller::{Controller, ReloadWaiter, StartError},
+    describe::{change_of, found_line, lost_line},
     entry::{Entry, SlotEntry},
     message::ReloadGates,
     plan::{Known, KnownSlot, ServicePlan, plan},
     record,
 };
 use crate::{
-    api::{Action, Event, HistoryEntry, Outcome, Problem, ProblemKind, ReloadReply, ReloadStatus},
+    api::{Event, Problem, ProblemKind, ReloadReply, ReloadStatus},
     checks::{Demand, Gate},
     config::{self, FileContent, Loaded, Problems, ServiceSettings, SlotSettings},
     ids::{Generation, PerSlot, ServiceName, Slot},
@@ -32,9 +33,9 @@ pub(super) struct ReloadJob {
 
 /// What a whole file comes to.
 #[derive(Default)]
-struct Plan {
-    services: BTreeMap<ServiceName, ServicePlan>,
-    removed: Vec<ServiceName>,
+pub(super) struct Plan {
+    pub(super) services: BTreeMap<ServiceName, ServicePlan>,
+    pub(super) removed: Vec<ServiceName>,
 }
 
 impl Controller {
@@ -45,9 +46,11 @@ impl Controller {
         for settings in &loaded.settings.services {
             let record = records.get(&settings.name);
             let entry = self.found_entry(settings, record)?;
-            lines.extend(self.found_line(&entry, record));
+            lines.extend(found_line(&entry, record, &self.file_actor()));
             self.entries.insert(settings.name.clone(), entry);
         }
+        let lost = records.iter().filter(|(name, _)| !self.entries.contains_key(*name));
+        lines.extend(lost.map(|(name, record)| lost_line(name, record, &self.file_actor())));
         if !lines.is_empty() {
             self.journal(lines).await.map_err(StartError::Plan)?;
         }
@@ -99,20 +102,7 @@ impl Controller {
         Entry::new(settings.clone(), settings.active, machine, slots, &self.around)
     }
 
-    fn found_line(&self, entry: &Entry, record: Option<&ServiceRecord>) -> Option<HistoryEntry> {
-        let actor = self.file_actor();
-        let generation = entry.machine.generation();
-        let Some(record) = record else {
-            return Some(file_line(entry, Action::Added, generation, &actor, None));
-        };
-        (record.generation != generation).then(|| {
-            let switched = record.active != entry.machine.active();
-            let action = if switched { Action::Switch } else { Action::Slot };
-            file_line(entry, action, generation, &actor, Some(record.active).filter(|_| switched))
-        })
-    }
-
-    fn file_actor(&self) -> String {
+    pub(super) fn file_actor(&self) -> String {
         let name = self.config_path.file_name().unwrap_or(self.config_path.as_os_str());
         format!("file {}", name.to_string_lossy())
     }
@@ -271,34 +261,6 @@ impl Controller {
         }
     }
 
-    /// What a plan changes: in words, and as journal lines.
-    fn describe(&self, plan: &Plan, loaded: &Loaded, actor: &str) -> (Vec<String>, Vec<HistoryEntry>) {
-        let (mut words, mut lines) = (Vec::new(), Vec::new());
-        for name in &plan.removed {
-            words.push(format!("service {name}: removed"));
-            if let Some(entry) = self.entries.get(name) {
-                lines.push(file_line(entry, Action::Removed, entry.machine.generation().next(), actor, None));
-            }
-        }
-        for settings in &loaded.settings.services {
-            let Some((entry, service)) = self.entries.get(&settings.name).zip(plan.services.get(&settings.name)) else {
-                words.push(format!("service {}: added", settings.name));
-                lines.push(added_line(settings, actor));
-                continue;
-            };
-            let Some((what, action)) = change_in_words(entry, service) else { continue };
-            words.push(format!("service {}: {what}", settings.name));
-            let before = entry.machine.active();
-            let mut line = file_line(entry, action, entry.machine.generation().next(), actor, None);
-            line.to = Some(service.active);
-            line.from = Some(before).filter(|_| action == Action::Switch);
-            line.version.clone_from(&service.contents[service.active].version);
-            line.reason = Some(what);
-            lines.push(line);
-        }
-        (words, lines)
-    }
-
     fn remove(&mut self, name: &ServiceName) {
         let Some(mut entry) = self.entries.remove(name) else { return };
         // Whoever waits for a change of it is told; requests that hold it go on to their end.
@@ -322,7 +284,7 @@ impl Controller {
 
     async fn revise(&mut self, name: &ServiceName, service: ServicePlan) {
         let Some(entry) = self.entries.get_mut(name) else { return };
-        let changed = change_in_words(entry, &service).is_some();
+        let changed = change_of(entry, &service).is_some();
         let old_settings = std::mem::replace(&mut entry.settings, service.settings.clone());
         entry.file_active = service.settings.active;
         for slot in Slot::BOTH {
@@ -387,68 +349,6 @@ fn gate(entry: &Entry, service: &ServicePlan, contents: &SlotSettings) -> Gate {
         old.cloned().unwrap_or_else(|| Arc::new(Endpoint::new(wanted)))
     });
     Gate { endpoints: endpoints.collect(), health: service.settings.health.clone(), demand: Demand::EveryEndpoint }
-}
-
-/// What a plan changes of a service; `None` if nothing.
-fn change_in_words(entry: &Entry, service: &ServicePlan) -> Option<(String, Action)> {
-    let mut words = Vec::new();
-    let mut action = Action::Settings;
-    if other_settings(&entry.settings) != other_settings(&service.settings) {
-        words.push("settings changed".to_owned());
-    }
-    for slot in Slot::BOTH {
-        if service.replaced[slot] {
-            action = Action::Slot;
-            words.push(format!("{slot} has new contents"));
-        }
-    }
-    if service.active != entry.machine.active() {
-        action = Action::Switch;
-        words.push(format!("switched to {}", service.active));
-    }
-    (!words.is_empty()).then(|| (words.join(", "), action))
-}
-
-/// The settings without what has a history of its own.
-fn other_settings(settings: &ServiceSettings) -> ServiceSettings {
-    ServiceSettings { active: Slot::Blue, slots: PerSlot::default(), ..settings.clone() }
-}
-
-fn file_line(entry: &Entry, action: Action, generation: Generation, actor: &str, from: Option<Slot>) -> HistoryEntry {
-    let active = entry.machine.active();
-    HistoryEntry {
-        at: clock::now(),
-        service: entry.name().clone(),
-        action,
-        outcome: Outcome::Done,
-        generation,
-        actor: actor.to_owned(),
-        from,
-        to: Some(active),
-        version: entry.slots[active].contents.version.clone(),
-        endpoints: Vec::new(),
-        forced: false,
-        reason: None,
-        gate: None,
-    }
-}
-
-fn added_line(settings: &ServiceSettings, actor: &str) -> HistoryEntry {
-    HistoryEntry {
-        at: clock::now(),
-        service: settings.name.clone(),
-        action: Action::Added,
-        outcome: Outcome::Done,
-        generation: Generation(1),
-        actor: actor.to_owned(),
-        from: None,
-        to: Some(settings.active),
-        version: settings.slots[settings.active].version.clone(),
-        endpoints: Vec::new(),
-        forced: false,
-        reason: None,
-        gate: None,
-    }
 }
 
 #[cfg(test)]

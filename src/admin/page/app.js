@@ -149,7 +149,12 @@ function historyRow(entry) {
     text("td", entry.outcome, entry.outcome === "done" ? "good" : "bad"),
     text("td", String(entry.generation)),
     text("td", entry.actor),
-    text("td", entry.reason || ""));
+    element("td", {}, entry.reason || "", ...(entry.contents || []).map(putIn)));
+}
+
+function putIn({ slot: where, endpoints }) {
+  const addresses = endpoints.map(({ http, grpc }) => [http, grpc].filter(Boolean).join(" + "));
+  return text("div", `${where}: ${addresses.join(", ") || "emptied"}`, "dim");
 }
 
 function historyTable(entries) {
