@@ -25,6 +25,7 @@ mod retries;
 mod rollback;
 mod routing;
 mod shutdown;
+mod soak;
 mod streaming;
 mod support;
 mod switching;
