@@ -9,7 +9,10 @@
 )]
 
 mod bad_input;
+mod body_limits;
+mod client_timeouts;
 mod drain;
+mod edits;
 mod grpc;
 mod headers;
 mod house;
@@ -20,12 +23,14 @@ mod reload;
 mod replay_soak;
 mod restart;
 mod retries;
+mod rollback;
 mod routing;
 mod shutdown;
 mod streaming;
 mod support;
 mod switching;
 mod tenures;
+mod trust;
 mod under_load;
 mod upstream_faults;
 mod upstream_timeouts;
