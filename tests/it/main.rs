@@ -20,6 +20,7 @@ mod promises;
 mod queue;
 mod readme;
 mod reload;
+mod replay_soak;
 mod restart;
 mod retries;
 mod rollback;

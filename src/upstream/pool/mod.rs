@@ -57,6 +57,16 @@ enum Kind {
     H2(h2::Shared),
 }
 
+/// Which connection will do for a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Choice {
+    /// A kept one: should it turn out to be dead, the request is sent again.
+    Kept,
+    /// A kept one that has been looked at once more, because the request may not be sent again.
+    Checked,
+    Fresh,
+}
+
 /// A connection that one request may use.
 #[derive(Debug)]
 pub enum Conn {
@@ -96,21 +106,26 @@ impl Pool {
         self.place.target()
     }
 
-    /// A connection: an idle one unless `fresh`, else a new one. For `wait` after the address began to refuse
+    /// A connection: an idle one if that will do, else a new one. For `wait` after the address began to refuse
     /// connections, one caller at a time tries.
     ///
     /// # Errors
     /// As [`ConnectError`] says; nothing was sent. Dropping the future gives the attempt up.
-    pub async fn checkout(&self, fresh: bool, now: Instant, wait: Duration) -> Result<Conn, ConnectError> {
+    pub async fn checkout(&self, choice: Choice, now: Instant, wait: Duration) -> Result<Conn, ConnectError> {
         match &self.kind {
             Kind::H1(idle) => {
-                if !fresh && let Some(conn) = idle.take(now) {
-                    return Ok(Conn::H1(conn));
+                while choice != Choice::Fresh
+                    && let Some(conn) = idle.take(now)
+                {
+                    if choice == Choice::Kept || conn.is_untouched().await {
+                        return Ok(Conn::H1(conn));
+                    }
                 }
                 self.unless_down(wait, self.connect_h1(idle)).await
             }
             Kind::H2(shared) => {
-                let stream = shared.stream(fresh, || self.unless_down(wait, self.connect_h2())).await?;
+                let stream =
+                    shared.stream(choice == Choice::Fresh, || self.unless_down(wait, self.connect_h2())).await?;
                 Ok(Conn::H2(stream))
             }
         }
