@@ -144,6 +144,7 @@ async fn build(prepared: Prepared) -> anyhow::Result<Parts> {
             index,
             workers: settings.proxy.workers,
             clients: clients.clone(),
+            tls: None,
             registry: registry.clone(),
             access: access.as_ref().map(AccessLog::sink),
         };

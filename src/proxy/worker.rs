@@ -22,7 +22,7 @@ use tokio::{
 use super::{exchange::Client, forward::COMPLAINT_INTERVAL, handler, request_id::RequestIds, view::Views};
 use crate::{
     config::settings::ClientRules,
-    net::{ConnRules, Patrol, serve},
+    net::{ConnRules, Patrol, serve, tls::ServerTls},
     table::Reader,
     telemetry::{AccessSink, Registry},
     upstream::{
@@ -53,6 +53,8 @@ pub struct WorkerOptions {
     pub index: usize,
     pub workers: usize,
     pub clients: Arc<ClientRules>,
+    /// `None`: clients speak in clear.
+    pub tls: Option<ServerTls>,
     pub registry: Registry,
     pub access: Option<AccessSink>,
 }
@@ -129,7 +131,7 @@ async fn run(
     mut orders: mpsc::Receiver<Order>,
     connections: Arc<AtomicUsize>,
 ) {
-    let mut rules = Rc::new(ConnRules::new(options.clients.clone()));
+    let mut rules = Rc::new(ConnRules::new(options.clients.clone(), options.tls.clone(), options.registry.clone()));
     let worker = Worker::new(options, reader, connections);
     let mut tick = tokio::time::interval(TICK);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -150,7 +152,7 @@ async fn run(
                 None => return,
             },
             Some(order) = orders.recv() => match order {
-                Order::Clients(clients) => rules = Rc::new(ConnRules::new(clients)),
+                Order::Clients(clients) => rules = Rc::new(rules.with_clients(clients)),
                 order => worker.obey(order),
             },
             _ = tick.tick() => worker.tick(&rules.clients),

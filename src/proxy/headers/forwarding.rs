@@ -32,7 +32,8 @@ pub(in crate::proxy) fn set_forwarding(fields: &mut HeaderMap, exchange: &Exchan
             occupied.insert(joined);
         }
     }
-    fields.insert(X_FORWARDED_PROTO, HeaderValue::from_static("http"));
+    let scheme = if exchange.client.conn.is_tls() { "https" } else { "http" };
+    fields.insert(X_FORWARDED_PROTO, HeaderValue::from_static(scheme));
     if let Some(host) = fields.get(header::HOST).cloned() {
         fields.insert(X_FORWARDED_HOST, host);
     }
