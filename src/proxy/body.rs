@@ -144,7 +144,8 @@ impl Relay {
                     self.count_message();
                 }
                 self.note_flow();
-                if self.incoming.is_end_stream() {
+                // Nothing follows trailers, and nobody asks after them.
+                if frame.is_trailers() || self.incoming.is_end_stream() {
                     self.finish();
                 }
             }

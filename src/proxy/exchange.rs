@@ -87,6 +87,9 @@ impl Exchange {
 
     /// The request has a slot. An earlier one is given back.
     pub(super) fn hold(&self, held: Held) {
+        if let Some(limit) = held.service.service.settings.timeouts.request {
+            held.lease.limit(self.started + limit, FailureKind::RequestTimeout);
+        }
         *self.held.borrow_mut() = Some(held);
     }
 

@@ -14,6 +14,7 @@ use hyper::{body::Incoming, upgrade::OnUpgrade};
 
 use super::{
     answer::Failure,
+    arrival::{self, Reuse},
     assign,
     body::{AnswerBody, RelayParts},
     exchange::{Exchange, Held},
@@ -49,6 +50,7 @@ pub(super) async fn forward(
         routed: None,
         on_upgrade,
         attempts: 0,
+        has_begun: false,
         replayed: false,
         fresh: false,
         tried: Vec::new(),
@@ -74,6 +76,8 @@ pub(super) struct Courier<'a> {
     pub(super) may_replay: bool,
     /// Times that it was sent, or was to be.
     pub(super) attempts: u32,
+    /// It has had a slot to go to. The first may be one that was left a moment ago; a further one may not.
+    pub(super) has_begun: bool,
     pub(super) replayed: bool,
     /// The next attempt needs a new connection.
     fresh: bool,
@@ -285,9 +289,7 @@ impl Courier<'_> {
         }
         let (mut head, incoming) = answer.into_parts();
         let keep_alive = headers::keep_alive_timeout(&head.headers);
-        // Transfer-Encoding overrides, and only one of the two may be passed on (RFC 9112 section 6.3).
-        let ambiguous = head.headers.contains_key(header::TRANSFER_ENCODING)
-            && head.headers.remove(header::CONTENT_LENGTH).is_some();
+        let reuse = arrival::settle(&mut head)?;
         headers::end_hop(&mut head.headers);
         headers::edit(&mut head.headers, &held.service.service.settings.answer);
         headers::disown(&mut head.headers);
@@ -295,8 +297,6 @@ impl Courier<'_> {
         head.version = Version::HTTP_11;
         self.classify(held, &head.headers);
         self.exchange.answered(head.status.as_u16(), true);
-        // uvicorn closes silently after a 500: the next request must not find that out.
-        let reusable = !head.status.is_server_error() && !ambiguous;
         held.lease.set_abort(net::Abort::current());
         let body = AnswerBody::relay(RelayParts {
             incoming,
@@ -304,7 +304,7 @@ impl Courier<'_> {
             exchange: self.exchange.clone(),
             conn,
             in_flight,
-            reusable,
+            reusable: reuse == Reuse::Safe,
             keep_alive,
             watch_messages: self.exchange.is_grpc,
             idle: held.service.service.settings.timeouts.idle,

@@ -14,7 +14,6 @@ use super::{
     forward, headers, route,
     worker::Worker,
 };
-use crate::telemetry::FailureKind;
 
 /// Answers one request. Never fails: a failure is an answer too. Dropping the future cancels the upstream request.
 pub(super) async fn handle(
@@ -41,9 +40,6 @@ async fn pass(
 ) -> Result<Response<AnswerBody>, Failure> {
     route::normalise(&mut head)?;
     let held = assign::assign(&exchange.worker, &head, exchange.started)?;
-    if let Some(limit) = held.service.service.settings.timeouts.request {
-        held.lease.limit(exchange.started + limit, FailureKind::RequestTimeout);
-    }
     exchange.hold(held);
     let upgrade = headers::upgrade_wanted(head.version, &head.headers);
     headers::end_hop(&mut head.headers);

@@ -9,6 +9,7 @@
 
 mod accept;
 mod answer;
+mod arrival;
 mod assign;
 mod body;
 mod exchange;

@@ -55,6 +55,8 @@ pub(super) fn may_ask_another(courier: &mut Courier<'_>, held: &Held, local: &Lo
     }
     let afforded = held.service.budget(&courier.exchange.worker.views).withdraw();
     courier.exchange.retried(afforded);
+    // The other one gets its own time.
+    held.lease.set_deadline(None);
     afforded
 }
 

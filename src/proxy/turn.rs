@@ -18,9 +18,10 @@ use crate::{telemetry::FailureKind, upstream::lease::Interrupt};
 pub(super) async fn hold(courier: &mut Courier<'_>) -> Result<Held, Failure> {
     loop {
         let held = courier.held()?;
-        let must_move = held.lease.is_retired() && (courier.attempts > 1 || courier.queue_until.is_some());
+        let must_move = held.lease.is_retired() && (courier.has_begun || courier.queue_until.is_some());
         if !must_move {
             if !held.slot.table.turnstile.is_limited() || courier.exchange.has_place() || enter(courier, &held).await? {
+                courier.has_begun = true;
                 return Ok(held);
             }
             if !held.lease.is_retired() {

@@ -31,6 +31,17 @@ pub(crate) enum Ready {
     Hang,
 }
 
+/// What a server that is not well does with every request but the probes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Trouble {
+    /// Answers with this status.
+    Status(u16),
+    /// Reads it and closes without a byte.
+    Close,
+    /// Reads it and never answers.
+    Hang,
+}
+
 /// What becomes of a connection after an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Reuse {
@@ -63,6 +74,7 @@ pub(crate) struct Shared {
     pub(crate) colour: String,
     pub(crate) ready: Mutex<Ready>,
     pub(crate) reuse: Mutex<Reuse>,
+    pub(crate) trouble: Mutex<Option<Trouble>>,
     pub(crate) log: Mutex<Vec<Recorded>>,
     pub(crate) recording: AtomicBool,
     /// Requests other than probes.
@@ -114,6 +126,10 @@ impl Origin {
 
     pub(crate) fn reuse(&self, reuse: Reuse) {
         *self.shared.reuse.lock() = reuse;
+    }
+
+    pub(crate) fn trouble(&self, trouble: Option<Trouble>) {
+        *self.shared.trouble.lock() = trouble;
     }
 
     /// Every request but the probes, in the order of their heads.
@@ -176,6 +192,7 @@ impl Shared {
             colour: colour.to_owned(),
             ready: Mutex::new(Ready::Status(200)),
             reuse: Mutex::new(Reuse::Keep),
+            trouble: Mutex::new(None),
             log: Mutex::new(Vec::new()),
             recording: AtomicBool::new(true),
             hits: AtomicU64::new(0),

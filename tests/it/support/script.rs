@@ -29,7 +29,7 @@ use serde_json::json;
 use tokio::io::AsyncWriteExt;
 
 use super::{
-    origin::{Ready, Recorded, Shared},
+    origin::{Ready, Recorded, Shared, Trouble},
     wire::{Fields, Framing, Wire, framing, parse_head, value},
 };
 
@@ -83,6 +83,10 @@ fn parse_query(target: &str) -> HashMap<String, String> {
 
 impl Exchange<'_> {
     async fn run(mut self) -> io::Result<Option<Wire>> {
+        let trouble = *self.shared.trouble.lock();
+        if let Some(trouble) = trouble {
+            return self.fail(trouble).await;
+        }
         let what = self.query.get("do").cloned().unwrap_or_default();
         match what.as_str() {
             "early" => return self.early().await,
@@ -107,6 +111,19 @@ impl Exchange<'_> {
             "raw" => self.raw().await,
             "big" => self.big().await,
             _ => self.echo().await,
+        }
+    }
+
+    async fn fail(mut self, trouble: Trouble) -> io::Result<Option<Wire>> {
+        self.read_body().await?;
+        match trouble {
+            Trouble::Status(code) => {
+                let head = self.head(u64::from(code), "text/plain");
+                self.wire.send(format!("{head}content-length: 8\r\n\r\nnot well").as_bytes()).await?;
+                Ok(Some(self.wire))
+            }
+            Trouble::Close => Ok(None),
+            Trouble::Hang => self.gone_before(std::future::pending::<()>()).await.map(|()| None),
         }
     }
 
