@@ -135,6 +135,7 @@ async fn control(config: &std::path::Path) -> (Handle, Reader, Registry, mpsc::R
         publisher,
         workers: Workers::new([inbox]),
         registry: registry.clone(),
+        tls: Default::default(),
     };
     let (handle, _task) = control::start(options).await.unwrap();
     (handle, reader(), registry, cuts)
