@@ -111,7 +111,13 @@ impl Start {
         let listener = if self.unix { unix(&socket) } else { Listener::Tcp(free_port().await) };
         let addr = listener.local_addr();
         let token = self.token.map(|token| Secret::new(token).unwrap());
-        let state = State { handle: handle.clone(), metrics: Arc::new(move || registry.render()), token };
+        let state = State {
+            handle: handle.clone(),
+            metrics: Arc::new(move || registry.render()),
+            token,
+            tls: None,
+            needs_certificate: false,
+        };
         let (stop, stopped) = oneshot::channel();
         let served = tokio::spawn(serve(listener, state, async { drop(stopped.await) }));
         let stop = Some(stop);

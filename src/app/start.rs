@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     admin,
-    config::{self, AccessLog as AccessTarget, AdminListen, Loaded, LogFormat, Settings},
+    config::{self, AccessLog as AccessTarget, AdminListen, Loaded, LogFormat, Settings, TlsSettings},
     control::{self, ControllerOptions, Handle},
     net::{self, tls::TlsListeners},
     proxy::{Acceptor, WorkerHandle, WorkerOptions, spawn_worker},
@@ -184,8 +184,13 @@ async fn build(prepared: Prepared) -> anyhow::Result<Parts> {
         tokio::join!(watch_file(watching, watcher), watch_certificates(listeners));
     });
     let (admin_stop, admin_stopped) = tokio::sync::oneshot::channel::<()>();
-    let state =
-        admin::State { handle: handle.clone(), metrics: Arc::new(move || registry.render()), token: prepared.token };
+    let state = admin::State {
+        handle: handle.clone(),
+        metrics: Arc::new(move || registry.render()),
+        token: prepared.token,
+        tls: prepared.tls.admin,
+        needs_certificate: settings.admin.tls.as_ref().is_some_and(TlsSettings::knows_clients),
+    };
     let admin = tokio::spawn(admin::serve(listener, state, async move {
         // An error only says that the sender is gone: shut down too.
         let _ = admin_stopped.await;

@@ -57,7 +57,8 @@ impl Loaded {
     /// A problem of what a key names, such as a file that it points to, found after the text was found right.
     pub fn problem(&self, path: &Path, key: &str, message: impl Into<String>) -> Problem {
         let message = message.into();
-        let unplaced = |message| Problem { file: path.to_owned(), place: None, key: key.to_owned(), message, hint: None };
+        let unplaced =
+            |message| Problem { file: path.to_owned(), place: None, key: key.to_owned(), message, hint: None };
         let Ok(tree) = Tree::parse(path, &self.text) else { return unplaced(message) };
         let source = Source::new(path, &self.text, &tree);
         match source.span_of(key) {

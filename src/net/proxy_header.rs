@@ -44,7 +44,11 @@ fn begins(bytes: &[u8], prefix: &[u8]) -> bool {
 fn read_text(bytes: &[u8]) -> Result<Header, BadHeader> {
     let within = &bytes[..bytes.len().min(TEXT_BYTES_MAX)];
     let Some(end) = within.windows(2).position(|pair| pair == b"\r\n") else {
-        return if within.len() < TEXT_BYTES_MAX { Ok(Header::Partial) } else { Err(BadHeader::TooLong(TEXT_BYTES_MAX)) };
+        return if within.len() < TEXT_BYTES_MAX {
+            Ok(Header::Partial)
+        } else {
+            Err(BadHeader::TooLong(TEXT_BYTES_MAX))
+        };
     };
     let bytes = end + 2;
     let header = v1::Header::try_from(&within[..bytes]).map_err(|error| BadHeader::Text(error.to_string()))?;

@@ -71,17 +71,24 @@ async fn the_certificate_is_chosen_by_name() {
         config.tables(&format!("more = [{}]", more.join(", ")))
     })
     .await;
-    let serial = |name: &str| der(&crate::support::tls::Pair {
-        cert: std::fs::read_to_string(set.ca.path(&format!("{name}.pem"))).unwrap(),
-        key: String::new(),
-    });
-    for (asked, certificate) in [("iris.test", "iris"), ("one.test", "one"), ("ONE.test", "one"), ("a.wild.test", "wild")] {
+    let serial = |name: &str| {
+        der(&crate::support::tls::Pair {
+            cert: std::fs::read_to_string(set.ca.path(&format!("{name}.pem"))).unwrap(),
+            key: String::new(),
+        })
+    };
+    for (asked, certificate) in
+        [("iris.test", "iris"), ("one.test", "one"), ("ONE.test", "one"), ("a.wild.test", "wild")]
+    {
         let got = set.client().name(asked).shown(set.proxy.addr).await.unwrap();
         assert!(got == serial(certificate), "{asked} is not answered by {certificate}");
     }
     for unknown in ["a.b.wild.test", "wild.test", "nobody.test", "127.0.0.1"] {
         let refused = set.client().name(unknown).shown(set.proxy.addr).await.unwrap_err().to_string();
-        assert!(refused.contains("only valid for DnsName(\"iris.test\")"), "{unknown} is answered by the first certificate: {refused}");
+        assert!(
+            refused.contains("only valid for DnsName(\"iris.test\")"),
+            "{unknown} is answered by the first certificate: {refused}"
+        );
     }
 }
 
@@ -126,7 +133,8 @@ async fn an_end_is_told_from_a_cut() {
 /// P7 over TLS. Fails when: what a drain deadline cuts looks like an end: the last chunk is sent.
 #[tokio::test]
 async fn a_cut_is_seen_as_one() {
-    let set = set(|_, config| config.service(|service| service.tables = "[service.drain]\ncut_after = \"100ms\"".into()));
+    let set =
+        set(|_, config| config.service(|service| service.tables = "[service.drain]\ncut_after = \"100ms\"".into()));
     let set = set.await;
     let mut stream = set.client().connect(set.proxy.addr).await.unwrap();
     stream.write_all(&get("/?do=steps&n=3")).await.unwrap();

@@ -91,8 +91,10 @@ async fn other_files_are_taken_at_a_reload() {
     assert!(problem.contains("nowhere.key"), "{problem}");
     assert!(set.client().shown(set.proxy.addr).await.unwrap() == der(&other), "the old one serves on");
 
-    let without: Vec<&str> =
-        text.lines().filter(|line| !["[proxy.tls]", "cert = ", "key = "].iter().any(|begin| line.starts_with(begin))).collect();
+    let without: Vec<&str> = text
+        .lines()
+        .filter(|line| !["[proxy.tls]", "cert = ", "key = "].iter().any(|begin| line.starts_with(begin)))
+        .collect();
     let (status, reply) = reload(&set, &without.join("\n")).await;
     assert_eq!((status, reply["needs_restart"][0].as_str()), (200, Some("proxy.tls: on -> off")), "{reply}");
     assert!(set.client().shown(set.proxy.addr).await.is_ok(), "it speaks TLS on");
