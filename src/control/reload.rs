@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     api::{Action, Event, HistoryEntry, Outcome, Problem, ProblemKind, ReloadReply, ReloadStatus},
-    checks::Gate,
+    checks::{Demand, Gate},
     config::{self, Loaded, Problems, ServiceSettings, SlotSettings},
     ids::{Generation, PerSlot, ServiceName, Slot},
     net::tls::PreparedListeners,
@@ -379,7 +379,7 @@ fn gate(entry: &Entry, service: &ServicePlan, contents: &SlotSettings) -> Gate {
         let old = known.iter().find(|endpoint| endpoint.settings == *wanted);
         old.cloned().unwrap_or_else(|| Arc::new(Endpoint::new(wanted)))
     });
-    Gate { endpoints: endpoints.collect(), health: service.settings.health.clone(), trust_probes: false }
+    Gate { endpoints: endpoints.collect(), health: service.settings.health.clone(), demand: Demand::EveryEndpoint }
 }
 
 /// What a plan changes of a service; `None` if nothing.
@@ -419,6 +419,7 @@ fn file_line(entry: &Entry, action: Action, generation: Generation, actor: &str,
         from,
         to: Some(active),
         version: entry.slots[active].contents.version.clone(),
+        endpoints: Vec::new(),
         forced: false,
         reason: None,
         gate: None,
@@ -436,6 +437,7 @@ fn added_line(settings: &ServiceSettings, actor: &str) -> HistoryEntry {
         from: None,
         to: Some(settings.active),
         version: settings.slots[settings.active].version.clone(),
+        endpoints: Vec::new(),
         forced: false,
         reason: None,
         gate: None,

@@ -98,7 +98,9 @@ async fn open_in_steps(
     let mut early = BytesMut::new();
     if sends_header {
         let client = in_time(read_header(&mut stream, &mut early), watched, held, PROXY_HEADER).await?;
-        watched.rename(client.unwrap_or(watched.conn.peer));
+        if let Some(client) = client {
+            watched.rename(client.to_canonical());
+        }
     }
     let Some(tls) = &rules.tls else {
         let stream = Stream::Plain(Socket::new(stream, BytesMut::new(), watched.conn.clone()));

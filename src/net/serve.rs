@@ -100,7 +100,7 @@ impl ConnRules {
     /// True if this peer's connections begin with a PROXY header.
     pub(super) fn sends_proxy_header(&self, peer: IpAddr) -> bool {
         let networks = &self.clients.proxy_protocol;
-        !networks.is_empty() && networks.iter().any(|network| network.contains(&peer.to_canonical()))
+        !networks.is_empty() && networks.iter().any(|network| network.contains(&peer))
     }
 }
 
@@ -116,7 +116,7 @@ where
     let Ok(peer) = stream.peer_addr() else {
         return; // The client is gone already.
     };
-    let mut watched = patrol.watch(peer.ip());
+    let mut watched = patrol.watch(peer.ip().to_canonical());
     let Some(Opened { mut stream, mut early, is_http2 }) = open(stream, &rules, &mut watched).await else {
         return;
     };

@@ -9,7 +9,10 @@
 )]
 
 mod bad_input;
+mod body_limits;
+mod client_timeouts;
 mod drain;
+mod edits;
 mod grpc;
 mod headers;
 mod house;
@@ -20,6 +23,7 @@ mod readme;
 mod reload;
 mod restart;
 mod retries;
+mod rollback;
 mod routing;
 mod shutdown;
 mod streaming;
@@ -27,6 +31,7 @@ mod support;
 mod switching;
 mod tenures;
 mod tls;
+mod trust;
 mod under_load;
 mod upstream_faults;
 mod upstream_timeouts;

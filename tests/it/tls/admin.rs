@@ -109,7 +109,7 @@ async fn a_client_certificate_is_an_alternative_to_the_token() {
     strangers.put("mallory", &["mallory"]);
     for word in ["required", "optional"] {
         let keys = format!("client_ca = \"{}\"\nclient_auth = \"{word}\"", path(&operators.path("ca.pem")));
-        let set = set(&keys, Some("s3cret")).await;
+        let set = set(&keys, Some("s3cret-s3cret-s3cret")).await;
         let ca = set.file("ca.pem");
         let trusted = set.trusted(&ca);
         let alice = [path(&operators.path("alice.pem")), path(&operators.path("alice.key"))];
