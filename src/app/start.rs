@@ -201,6 +201,7 @@ async fn build(prepared: Prepared) -> anyhow::Result<Parts> {
 fn bind_admin(settings: &Settings) -> anyhow::Result<(admin::Listener, AdminAddr)> {
     let listener = admin::bind(&settings.admin)?;
     let address = match (&settings.admin.listen, listener.local_addr()) {
+        (_, Some(bound)) if settings.admin.tls.is_some() => AdminAddr::Tls(bound),
         (_, Some(bound)) => AdminAddr::Tcp(bound),
         (AdminListen::Tcp(wanted), None) => AdminAddr::Tcp(*wanted),
         (AdminListen::Unix(path), None) => AdminAddr::Unix(path.clone()),
