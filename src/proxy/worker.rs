@@ -23,7 +23,7 @@ use tokio::{
 use super::{exchange::Client, forward::COMPLAINT_INTERVAL, handler, request_id::RequestIds, view::Views};
 use crate::{
     config::settings::ClientRules,
-    net::{ConnRules, Patrol, serve},
+    net::{ConnRules, Patrol, serve, tls::ServerTls},
     table::Reader,
     telemetry::{AccessSink, Registry},
     upstream::{
@@ -54,6 +54,8 @@ pub struct WorkerOptions {
     pub index: usize,
     pub workers: usize,
     pub clients: Arc<ClientRules>,
+    /// `None`: clients speak in clear.
+    pub tls: Option<ServerTls>,
     pub registry: Registry,
     pub access: Option<AccessSink>,
 }
@@ -142,7 +144,7 @@ async fn run(
     mut orders: mpsc::Receiver<Order>,
     connections: Arc<AtomicUsize>,
 ) {
-    let mut rules = Rc::new(ConnRules::new(options.clients.clone()));
+    let mut rules = Rc::new(ConnRules::new(options.clients.clone(), options.tls.clone(), options.registry.clone()));
     let worker = Worker::new(options, reader, connections);
     let mut tick = tokio::time::interval(TICK);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -165,7 +167,7 @@ async fn run(
             Some(order) = orders.recv() => match order {
                 Order::Clients(clients) => {
                     worker.clients.replace(clients.clone());
-                    rules = Rc::new(ConnRules::new(clients));
+                    rules = Rc::new(rules.with_clients(clients));
                 }
                 order => worker.obey(order),
             },
