@@ -137,8 +137,9 @@ impl Courier<'_> {
             self.attempts += 1;
             let held = turn::hold(self).await?;
             retry::note_request(self, &held);
-            let local = self.pick(&held)?.clone();
-            match self.attempt(&held, &local).await? {
+            let now = Instant::now();
+            let local = self.pick(&held, now)?.clone();
+            match self.attempt(&held, &local, now).await? {
                 Some(arrived) if retry::wants_another(self, &held, &local, &arrived.answer) => {}
                 Some(arrived) => return self.arrive(&held, arrived),
                 None => self.fresh = true,
@@ -159,9 +160,9 @@ impl Courier<'_> {
         self.rewrite(&renewed)
     }
 
-    fn pick<'h>(&self, held: &'h Held) -> Result<&'h Rc<LocalEndpoint>, Failure> {
-        let endpoints = &held.slot.endpoints;
-        self.exchange.worker.balancer.pick(endpoints, self.tried.last().copied()).ok_or_else(|| {
+    fn pick<'h>(&self, held: &'h Held, now: Instant) -> Result<&'h Rc<LocalEndpoint>, Failure> {
+        let (endpoints, policy) = (&held.slot.endpoints, &held.service.service.settings.balance);
+        self.exchange.worker.balancer.pick(endpoints, policy, &self.tried, now).ok_or_else(|| {
             let service = &held.service.service.settings.name;
             Failure::new(
                 FailureKind::SlotEmpty,
@@ -184,10 +185,15 @@ impl Courier<'_> {
     }
 
     /// One attempt. `None`: it failed, and another is permitted.
-    async fn attempt(&mut self, held: &Held, local: &Rc<LocalEndpoint>) -> Result<Option<Arrived>, Failure> {
+    async fn attempt(
+        &mut self,
+        held: &Held,
+        local: &Rc<LocalEndpoint>,
+        now: Instant,
+    ) -> Result<Option<Arrived>, Failure> {
         let in_flight = local.enter();
         let pool = self.pool(local)?;
-        let checkout = pool.checkout(self.fresh, Instant::now(), held.service.service.settings.retry.wait);
+        let checkout = pool.checkout(self.fresh, now, held.service.service.settings.retry.wait);
         let mut conn = match until_interrupt(&held.lease, checkout).await.map_err(interrupted)? {
             Ok(conn) => conn,
             Err(error) => {

@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::Target;
+use super::{Target, ejection::Ejection, stamp::Stamp};
 use crate::{
     api::EndpointHealth,
     config::settings::{EndpointSettings, UpstreamProtocol},
@@ -26,6 +26,9 @@ pub struct Endpoint {
     state: AtomicU8,
     withdrawn: AtomicBool,
     record: Mutex<Record>,
+    /// When it became healthy last.
+    healthy_since: Stamp,
+    ejection: Ejection,
 }
 
 /// What probing has seen.
@@ -63,6 +66,8 @@ impl Endpoint {
             state: AtomicU8::new(UNKNOWN),
             withdrawn: AtomicBool::new(false),
             record: Mutex::default(),
+            healthy_since: Stamp::default(),
+            ejection: Ejection::default(),
         }
     }
 
@@ -120,13 +125,46 @@ impl Endpoint {
             same => same,
         };
         self.set(after);
+        if after == EndpointHealth::Healthy && before != after {
+            self.healthy_since.set(now);
+        }
         (before != after).then_some(after)
     }
 
-    /// A gate has proven the endpoint ready: that counts as much as `rise` probes.
+    /// A gate has proven the endpoint ready: that counts as much as `rise` probes, and ends an ejection.
     pub fn prove(&self, detail: String, now: Instant, rise: u32) -> bool {
+        self.ejection.clear();
         self.record.lock().unwrap_or_else(PoisonError::into_inner).successes = rise.saturating_sub(1);
         self.observe(true, detail, now, rise, 1).is_some()
+    }
+
+    pub(super) fn ejection(&self) -> &Ejection {
+        &self.ejection
+    }
+
+    /// True while it is left out because requests failed here.
+    pub fn is_ejected(&self, now: Instant) -> bool {
+        self.ejection.left(now).is_some()
+    }
+
+    /// How long it will still be left out.
+    pub fn ejected_for(&self, now: Instant) -> Option<Duration> {
+        self.ejection.left(now)
+    }
+
+    /// Ejections so far.
+    pub fn ejections(&self) -> u64 {
+        self.ejection.total()
+    }
+
+    /// The part of its share that it gets, from 0 to 1: it grows evenly over `slow_start` after the endpoint has become
+    /// healthy, or has come back from an ejection.
+    pub(super) fn warmth(&self, slow_start: Duration, now: Instant) -> f64 {
+        let since = [self.healthy_since.age(now), self.ejection.ended_ago(now)].into_iter().flatten().min();
+        match since {
+            Some(age) if age < slow_start => age.as_secs_f64() / slow_start.as_secs_f64(),
+            _ => 1.0,
+        }
     }
 
     /// No table names it any more: workers close their pools.

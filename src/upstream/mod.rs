@@ -10,18 +10,23 @@
 mod balance;
 mod body;
 mod connect;
+mod ejection;
 mod endpoint;
 pub mod health;
 pub mod lease;
+mod local;
 mod orders;
 mod pool;
+mod stamp;
 mod turnstile;
 mod wire;
 
-pub use balance::{Balancer, InFlight, LocalEndpoint};
+pub use balance::Balancer;
 pub use body::{BodyBounds, BodyFailed, ReplayBudget, RequestBody, SharedBody};
 pub use connect::{ConnectError, Target, UpstreamStream};
+pub use ejection::Outcome;
 pub use endpoint::{Endpoint, HealthView};
+pub use local::{InFlight, LocalEndpoint};
 pub use orders::{Order, Workers};
 pub use pool::{Conn, Pool, PoolLimits, SendError};
 pub use turnstile::{Place, Turnstile};
