@@ -7,7 +7,7 @@ use anyhow::Context as _;
 use super::{Options, Running, start};
 use crate::{
     cli::{self, Args, Command, ExitCode},
-    config,
+    config, control,
     demo::{self, Servers},
 };
 
@@ -40,7 +40,11 @@ fn run(config: &Path) -> anyhow::Result<ExitCode> {
 
 /// Tells every problem of a config file; binds nothing.
 fn check(path: &Path, json: bool) -> u8 {
-    let (problems, warnings, rendered) = match config::load(path) {
+    let read = config::load(path).and_then(|loaded| {
+        control::read_tls_files(&loaded, path)?;
+        Ok(loaded)
+    });
+    let (problems, warnings, rendered) = match read {
         Ok(loaded) => (Vec::new(), loaded.warnings, String::new()),
         Err(problems) => (problems.lines(), Vec::new(), problems.render()),
     };

@@ -69,6 +69,12 @@ impl<'t> Source<'t> {
         self.paths.get(&(span.start, span.end)).map(Vec::as_slice)
     }
 
+    /// Where a value stands that this path leads to.
+    pub(super) fn span(&self, path: &[Step]) -> Option<Span> {
+        let values = self.types.keys().filter(|span| self.paths.get(span).is_some_and(|known| known == path));
+        values.max().map(|(start, end)| *start..*end)
+    }
+
     /// `string`, `integer`, …; `None` for a key.
     pub(super) fn type_at(&self, span: &Span) -> Option<&'static str> {
         self.types.get(&(span.start, span.end)).copied()

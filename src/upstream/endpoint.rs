@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Target, ejection::Ejection, stamp::Stamp};
+use super::{Target, TlsClient, ejection::Ejection, stamp::Stamp};
 use crate::{
     api::EndpointHealth,
     config::settings::{EndpointSettings, UpstreamProtocol},
@@ -56,13 +56,18 @@ const UNHEALTHY: u8 = 2;
 static NEXT_ID: AtomicU64 = AtomicU64::new(1);
 
 impl Endpoint {
-    /// An endpoint whose health is not known yet.
+    /// An endpoint whose health is not known yet. With TLS it is known by the system's roots.
     pub fn new(settings: &EndpointSettings) -> Self {
+        Self::with_tls(settings, &TlsClient::plain())
+    }
+
+    /// An endpoint that is known by, and shown, what `tls` says.
+    pub fn with_tls(settings: &EndpointSettings, tls: &TlsClient) -> Self {
         Self {
             id: EndpointId(NEXT_ID.fetch_add(1, Relaxed)),
             settings: settings.clone(),
-            http: settings.http.as_ref().map(Target::new),
-            grpc: settings.grpc.as_ref().map(Target::new),
+            http: settings.http.as_ref().map(|url| Target::new(url, tls)),
+            grpc: settings.grpc.as_ref().map(|url| Target::new(url, tls)),
             state: AtomicU8::new(UNKNOWN),
             withdrawn: AtomicBool::new(false),
             record: Mutex::default(),
@@ -71,9 +76,10 @@ impl Endpoint {
         }
     }
 
-    /// An endpoint at the same address with other limits: what probing has seen of the old one still holds.
-    pub fn successor(&self) -> Self {
-        let next = Self::new(&self.settings);
+    /// An endpoint at the same address with other limits: what probing has seen of the old one still holds. An ejection
+    /// does not: what is changed may well be what went wrong.
+    pub fn successor(&self, tls: &TlsClient) -> Self {
+        let next = Self::with_tls(&self.settings, tls);
         let HealthView { health, detail, probed } = self.view();
         next.set(health);
         *next.record.lock().unwrap_or_else(PoisonError::into_inner) = Record { detail, probed, ..Record::default() };
@@ -93,6 +99,16 @@ impl Endpoint {
     /// The gRPC address of its own, if there is one.
     pub fn own_grpc(&self) -> Option<&Target> {
         self.grpc.as_ref()
+    }
+
+    /// Keeps the addresses of its names fresh; never returns.
+    pub(super) async fn keep_names_fresh(&self, interval: Duration) {
+        let keep = |target: Option<&Target>| async move {
+            if let Some(target) = target {
+                target.keep_fresh(interval).await;
+            }
+        };
+        tokio::join!(keep(self.http()), keep(self.own_grpc()));
     }
 
     pub fn health(&self) -> EndpointHealth {
