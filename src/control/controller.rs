@@ -22,7 +22,7 @@ use super::{
     reload::ReloadJob,
 };
 use crate::{
-    api::{ChangeReply, Event, GateReport, HistoryEntry, Problem, ReloadReply, ReloadStatus},
+    api::{Action, ChangeReply, Event, GateReport, HistoryEntry, Problem, ReloadReply, ReloadStatus},
     config::{Loaded, Settings, SlotSettings},
     ids::{ServiceName, Slot},
     store::{State, Store, StoreError},
@@ -62,6 +62,7 @@ pub enum StartError {
 #[derive(Debug)]
 pub(super) struct Open {
     pub(super) reply: oneshot::Sender<Result<ChangeReply, Problem>>,
+    pub(super) action: Action,
     pub(super) contents: Option<SlotSettings>,
     pub(super) reason: Option<String>,
     pub(super) actor: String,
@@ -183,9 +184,14 @@ impl Controller {
         self.next_op += 1;
         let op = OpId(self.next_op);
         let previous = entry.machine.active();
+        let action = match ask {
+            switch::Ask::Switch { .. } => Action::Switch,
+            switch::Ask::Rollback => Action::Rollback,
+            switch::Ask::Replace { .. } => Action::Slot,
+        };
         let effects = entry.machine.step(switch::Event::Asked { op, ask, if_generation, force });
         let name = entry.name().clone();
-        self.open.insert(op, Open { reply, contents, reason, actor, gate: None, previous });
+        self.open.insert(op, Open { reply, action, contents, reason, actor, gate: None, previous });
         self.carry_out(&name, effects).await;
     }
 
@@ -226,13 +232,14 @@ impl Controller {
         let entry = HistoryEntry {
             at: clock::now(),
             service: service.clone(),
-            action: crate::api::Action::Cut,
+            action: Action::Cut,
             outcome: crate::api::Outcome::Done,
             generation: entry.machine.generation(),
             actor,
             from: Some(slot),
             to: None,
             version: None,
+            endpoints: Vec::new(),
             forced: false,
             reason: Some(format!("{cut} cut")),
             gate: None,

@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     api::{Action, Event, HistoryEntry, Outcome, Problem, ProblemKind, ReloadReply, ReloadStatus},
-    checks::Gate,
+    checks::{Demand, Gate},
     config::{self, Loaded, ServiceSettings, SlotSettings},
     ids::{Generation, PerSlot, ServiceName, Slot},
     store::{ServiceRecord, State},
@@ -382,7 +382,7 @@ fn gate(entry: &Entry, service: &ServicePlan, contents: &SlotSettings, tls: &Tls
         let old = known.iter().find(|endpoint| endpoint.settings == *wanted && entry.tls.is_same(tls));
         old.cloned().unwrap_or_else(|| Arc::new(Endpoint::with_tls(wanted, tls)))
     });
-    Gate { endpoints: endpoints.collect(), health: service.settings.health.clone(), trust_probes: false }
+    Gate { endpoints: endpoints.collect(), health: service.settings.health.clone(), demand: Demand::EveryEndpoint }
 }
 
 /// How the service's endpoints are known; every service of the file has an entry.
@@ -429,6 +429,7 @@ fn file_line(entry: &Entry, action: Action, generation: Generation, actor: &str,
         from,
         to: Some(active),
         version: entry.slots[active].contents.version.clone(),
+        endpoints: Vec::new(),
         forced: false,
         reason: None,
         gate: None,
@@ -446,6 +447,7 @@ fn added_line(settings: &ServiceSettings, actor: &str) -> HistoryEntry {
         from: None,
         to: Some(settings.active),
         version: settings.slots[settings.active].version.clone(),
+        endpoints: Vec::new(),
         forced: false,
         reason: None,
         gate: None,

@@ -208,7 +208,7 @@ impl Courier<'_> {
         match &result {
             Ok(Ok(answer)) => sent.answered(answer.status()),
             Err(Interrupt::TimedOut) => sent.timed_out(),
-            Ok(Err(_)) | Err(Interrupt::Cut) => {}
+            Ok(Err(_)) | Err(Interrupt::Cut | Interrupt::OverLimit(_)) => {}
         }
         match result {
             Ok(Ok(answer)) => Ok(Some(Arrived { answer, conn, in_flight })),

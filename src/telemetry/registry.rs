@@ -19,7 +19,7 @@ use super::{
 };
 use crate::ids::{ServiceName, Slot};
 
-/// One value of a gauge, asked for at scrape time.
+/// One value, asked for at scrape time: of a counter if the name ends in `_total`, else of a gauge.
 #[derive(Clone, Debug)]
 pub struct GaugeSample {
     /// One of the constants in `names`.
@@ -144,7 +144,7 @@ impl Registry {
             self.inner.gauges.lock().unwrap_or_else(PoisonError::into_inner).iter().flat_map(|source| source())
         {
             let labels: Vec<_> = sample.labels.iter().map(|(key, value)| (*key, value.as_str())).collect();
-            families.gauge(sample.metric, &labels, sample.value);
+            families.sample(sample.metric, &labels, sample.value);
         }
         let dropped = self.inner.access_dropped.lock().unwrap_or_else(PoisonError::into_inner).clone();
         families.counter(names::ACCESS_DROPPED, &[], dropped.map_or(0, |count| count.load(Relaxed)));
@@ -184,6 +184,15 @@ impl Families {
         let mut metric = labelled(labels);
         metric.set_gauge(gauge);
         self.add(name, MetricType::GAUGE, metric);
+    }
+
+    /// A value that was read from elsewhere; its name says what it is.
+    fn sample(&mut self, name: (&'static str, &'static str), labels: &[(&str, &str)], value: f64) {
+        if name.0.ends_with("_total") {
+            self.counter(name, labels, value as u64);
+        } else {
+            self.gauge(name, labels, value);
+        }
     }
 
     fn histogram(&mut self, name: (&'static str, &'static str), labels: &[(&str, &str)], sum: &HistogramSum) {
@@ -255,7 +264,11 @@ mod tests {
         iris.failed(0, FailureKind::UpstreamClosed);
         registry.change(&"iris".parse().unwrap(), "switch", "done");
         registry.add_gauges(Box::new(|| {
-            vec![GaugeSample { metric: names::GENERATION, labels: vec![("service", "iris".into())], value: 7.0 }]
+            let labels = || vec![("service", "iris".into())];
+            vec![
+                GaugeSample { metric: names::GENERATION, labels: labels(), value: 7.0 },
+                GaugeSample { metric: names::LEASES_CUT, labels: labels(), value: 2.0 },
+            ]
         }));
         let page = registry.render();
         for line in [
@@ -264,6 +277,9 @@ mod tests {
             r#"verdigris_request_duration_seconds_bucket{service="iris",slot="blue",version="v1",le="0.005"} 1"#,
             r#"verdigris_request_duration_seconds_bucket{service="iris",slot="blue",version="v1",le="+Inf"} 1"#,
             r#"verdigris_generation{service="iris"} 7"#,
+            "# TYPE verdigris_generation gauge",
+            r#"verdigris_leases_cut_total{service="iris"} 2"#,
+            "# TYPE verdigris_leases_cut_total counter",
             r#"verdigris_switches_total{action="switch",outcome="done",service="iris"} 1"#,
         ] {
             assert!(page.contains(line), "{line} not in\n{page}");

@@ -22,6 +22,7 @@ mod readme;
 mod reload;
 mod restart;
 mod retries;
+mod rollback;
 mod routing;
 mod shutdown;
 mod streaming;
