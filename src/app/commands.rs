@@ -7,7 +7,7 @@ use anyhow::Context as _;
 use super::{Options, Running, start};
 use crate::{
     cli::{self, Args, Command, ExitCode},
-    config,
+    config, control,
     demo::{self, Servers},
     net::tls::TlsListeners,
 };
@@ -43,6 +43,7 @@ fn run(config: &Path) -> anyhow::Result<ExitCode> {
 fn check(path: &Path, json: bool) -> u8 {
     let checked = config::load(path).and_then(|loaded| {
         let tls = TlsListeners::default().load(path, &loaded)?;
+        control::read_tls_files(&loaded, path)?;
         Ok(loaded.warnings.into_iter().chain(tls.warnings()).collect())
     });
     let (problems, warnings, rendered) = match checked {

@@ -250,9 +250,10 @@ fn services_are_checked() {
 fn endpoints_are_checked() {
     for (endpoint, expected) in [
         (
-            "\"https://h:1\"",
-            "endpoints[0]: TLS to upstreams is not supported by this version: \"h:1\"; write http://h:1 or h2c://h:1 if \
-             the server speaks it in clear",
+            "\"ftp://h:1\"",
+            "endpoints[0]: \"ftp://h:1\" does not begin with http://, https://, h2c://, grpcs:// or unix:; write \
+             \"http://h:1\" for HTTP/1.1 or \"h2c://h:1\" for HTTP/2 and gRPC; with TLS \"https://h:1\" or \
+             \"grpcs://h:1\"",
         ),
         ("\"http://h:0\"", "endpoints[0]: \"0\" is not a port; a port is a number from 1 to 65535"),
         (

@@ -18,7 +18,7 @@ use super::{
     assign,
     body::{AnswerBody, RelayParts},
     exchange::{Exchange, Held},
-    headers, replay, retry, rewrite, tunnel, turn,
+    headers, outcome, replay, retry, rewrite, tunnel, turn,
 };
 use crate::{
     ids::EndpointId,
@@ -137,8 +137,9 @@ impl Courier<'_> {
             self.attempts += 1;
             let held = turn::hold(self).await?;
             retry::note_request(self, &held);
-            let local = self.pick(&held)?.clone();
-            match self.attempt(&held, &local).await? {
+            let now = Instant::now();
+            let local = self.pick(&held, now)?.clone();
+            match self.attempt(&held, &local, now).await? {
                 Some(arrived) if retry::wants_another(self, &held, &local, &arrived.answer) => {}
                 Some(arrived) => return self.arrive(&held, arrived),
                 None => self.fresh = true,
@@ -159,9 +160,9 @@ impl Courier<'_> {
         self.rewrite(&renewed)
     }
 
-    fn pick<'h>(&self, held: &'h Held) -> Result<&'h Rc<LocalEndpoint>, Failure> {
-        let endpoints = &held.slot.endpoints;
-        self.exchange.worker.balancer.pick(endpoints, self.tried.last().copied()).ok_or_else(|| {
+    fn pick<'h>(&self, held: &'h Held, now: Instant) -> Result<&'h Rc<LocalEndpoint>, Failure> {
+        let (endpoints, policy) = (&held.slot.endpoints, &held.service.service.settings.balance);
+        self.exchange.worker.balancer.pick(endpoints, policy, &self.tried, now).ok_or_else(|| {
             let service = &held.service.service.settings.name;
             Failure::new(
                 FailureKind::SlotEmpty,
@@ -184,10 +185,15 @@ impl Courier<'_> {
     }
 
     /// One attempt. `None`: it failed, and another is permitted.
-    async fn attempt(&mut self, held: &Held, local: &Rc<LocalEndpoint>) -> Result<Option<Arrived>, Failure> {
+    async fn attempt(
+        &mut self,
+        held: &Held,
+        local: &Rc<LocalEndpoint>,
+        now: Instant,
+    ) -> Result<Option<Arrived>, Failure> {
         let in_flight = local.enter();
         let pool = self.pool(local)?;
-        let checkout = pool.checkout(self.choice(), Instant::now(), held.service.service.settings.retry.wait);
+        let checkout = pool.checkout(self.choice(), now, held.service.service.settings.retry.wait);
         let mut conn = match until_interrupt(&held.lease, checkout).await.map_err(interrupted)? {
             Ok(conn) => conn,
             Err(error) => {
@@ -197,7 +203,14 @@ impl Courier<'_> {
         };
         let reused = conn.is_reused();
         let request = self.request(held, pool, &conn)?;
-        match until_interrupt(&held.lease, conn.send(request)).await {
+        let sent = outcome::Sent::new(held, local);
+        let result = until_interrupt(&held.lease, conn.send(request)).await;
+        match &result {
+            Ok(Ok(answer)) => sent.answered(answer.status()),
+            Err(Interrupt::TimedOut) => sent.timed_out(),
+            Ok(Err(_)) | Err(Interrupt::Cut | Interrupt::OverLimit(_)) => {}
+        }
+        match result {
             Ok(Ok(answer)) => Ok(Some(Arrived { answer, conn, in_flight })),
             Ok(Err(error)) => self.after_failure(error, reused, held, local).map(|()| None),
             Err(Interrupt::TimedOut) if retry::may_ask_another(self, held, local) => Ok(None),
@@ -219,8 +232,9 @@ impl Courier<'_> {
         let head = if self.may_replay || conn.speaks_http2() { self.head.as_mut().map(lend) } else { self.head.take() };
         let mut head = head.ok_or_else(|| internal("the request is out"))?;
         if conn.speaks_http2() {
-            let default = pool.target().map_or("localhost", |target| target.authority.as_str());
-            to_http2(&mut head, default)?;
+            let (scheme, default) =
+                pool.target().map_or(("http", "localhost"), |target| (target.scheme(), target.authority.as_str()));
+            to_http2(&mut head, scheme, default)?;
         } else {
             head.version = Version::HTTP_11;
             if self.body.is_some() && !head.headers.contains_key(header::CONTENT_LENGTH) {
@@ -260,6 +274,7 @@ impl Courier<'_> {
         if let Some(unsent) = error.unsent.take() {
             self.head.get_or_insert_with(|| unsent.into_parts().0);
         }
+        outcome::no_answer(held, local, &error, reused);
         let unprocessed = error.is_surely_unprocessed();
         let unanswered = !error.answer_began && error.kind() == FailureKind::UpstreamClosed;
         let permitted = unprocessed || (unanswered && self.may_replay && !self.replayed);
@@ -277,6 +292,7 @@ impl Courier<'_> {
         self.exchange.worker.complain(local, &error);
         let message = match error.kind() {
             FailureKind::UpstreamMalformed => "what the endpoint sent is not an HTTP answer",
+            FailureKind::UpstreamTls => "the endpoint refused what the proxy shows of itself",
             _ => "the endpoint closed the connection without an answer",
         };
         Err(Failure::new(error.kind(), message))
@@ -351,11 +367,11 @@ fn lend(head: &mut Parts) -> Parts {
 }
 
 /// HTTP/2's form: the authority in the target, no `Host`.
-fn to_http2(head: &mut Parts, default_authority: &str) -> Result<(), Failure> {
+fn to_http2(head: &mut Parts, scheme: &str, default_authority: &str) -> Result<(), Failure> {
     let host = head.headers.remove(header::HOST);
     let authority = host.as_ref().and_then(|host| host.to_str().ok()).unwrap_or(default_authority);
     let target = head.uri.path_and_query().map_or("/", |target| target.as_str()).to_owned();
-    let uri = Uri::builder().scheme("http").authority(authority).path_and_query(target).build();
+    let uri = Uri::builder().scheme(scheme).authority(authority).path_and_query(target).build();
     head.uri =
         uri.map_err(|_invalid| Failure::new(FailureKind::BadRequest, "the request target cannot be sent over HTTP/2"))?;
     head.version = Version::HTTP_2;

@@ -16,6 +16,7 @@ mod exchange;
 mod forward;
 mod handler;
 mod headers;
+mod outcome;
 mod replay;
 mod request_id;
 mod retry;

@@ -75,6 +75,8 @@ failure_kinds! {
     UpstreamConnect = ("upstream_connect", 502, 14, Upstream),
     /// The connection was not there within `timeouts.connect`.
     UpstreamConnectTimeout = ("upstream_connect_timeout", 504, 14, Upstream),
+    /// The TLS handshake failed: the endpoint is not who it should be, or does not take the proxy for who it is.
+    UpstreamTls = ("upstream_tls", 502, 14, Upstream),
     /// The connection was closed or reset before an answer.
     UpstreamClosed = ("upstream_closed", 502, 14, Upstream),
     /// What came back is not HTTP, or not an answer to this request.
