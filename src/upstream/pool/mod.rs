@@ -39,6 +39,7 @@ pub struct PoolLimits {
 pub struct Pool {
     place: Place,
     connect_timeout: Duration,
+    idle_timeout: Duration,
     outage: Outage,
     kind: Kind,
 }
@@ -87,7 +88,13 @@ impl Pool {
             Some(UpstreamProtocol::H2c) => Kind::H2(h2::Shared::default()),
             Some(UpstreamProtocol::Http1) | None => Kind::H1(h1::Idle::new(limits)),
         };
-        Self { place, connect_timeout: limits.connect_timeout, outage: Outage::default(), kind }
+        Self {
+            place,
+            connect_timeout: limits.connect_timeout,
+            idle_timeout: limits.idle_timeout,
+            outage: Outage::default(),
+            kind,
+        }
     }
 
     pub fn speaks_http2(&self) -> bool {
@@ -173,7 +180,7 @@ impl Pool {
     pub fn sweep(&self, now: Instant) {
         match &self.kind {
             Kind::H1(idle) => idle.sweep(now),
-            Kind::H2(shared) => shared.sweep(),
+            Kind::H2(shared) => shared.sweep(now, self.idle_timeout),
         }
     }
 
