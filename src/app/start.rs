@@ -211,12 +211,15 @@ fn bind_admin(settings: &Settings) -> anyhow::Result<(admin::Listener, AdminAddr
 
 fn connection_gauges(workers: Vec<WorkerHandle>) -> Box<dyn Fn() -> Vec<GaugeSample> + Send + Sync> {
     Box::new(move || {
-        let sample = |(index, worker): (usize, &WorkerHandle)| GaugeSample {
-            metric: names::CONNECTIONS,
+        let sample = |metric, index: usize, value: usize| GaugeSample {
+            metric,
             labels: vec![("worker", index.to_string())],
-            value: worker.connections() as f64,
+            value: value as f64,
         };
-        workers.iter().enumerate().map(sample).collect()
+        let both = |(index, worker): (usize, &WorkerHandle)| {
+            [sample(names::CONNECTIONS, index, worker.connections()), sample(names::TASKS, index, worker.tasks())]
+        };
+        workers.iter().enumerate().flat_map(both).collect()
     })
 }
 

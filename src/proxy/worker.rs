@@ -6,7 +6,7 @@ use std::{
     net::{IpAddr, TcpStream},
     rc::Rc,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicUsize, Ordering::Relaxed},
     },
     thread,
@@ -15,6 +15,7 @@ use std::{
 
 use http::HeaderValue;
 use tokio::{
+    runtime::RuntimeMetrics,
     sync::{mpsc, oneshot},
     time::MissedTickBehavior,
 };
@@ -66,6 +67,7 @@ pub struct WorkerHandle {
     /// Control's end.
     pub orders: mpsc::Sender<Order>,
     connections: Arc<AtomicUsize>,
+    runtime: Arc<OnceLock<RuntimeMetrics>>,
 }
 
 /// The state of a worker; lives on its thread.
@@ -86,6 +88,11 @@ pub(super) struct Worker {
 }
 
 impl WorkerHandle {
+    /// Tasks that live on the worker's runtime.
+    pub fn tasks(&self) -> usize {
+        self.runtime.get().map_or(0, RuntimeMetrics::num_alive_tasks)
+    }
+
     /// Open client connections.
     pub fn connections(&self) -> usize {
         self.connections.load(Relaxed)
@@ -114,12 +121,16 @@ pub fn spawn_worker(
     let (inbox, commands) = mpsc::channel(INBOX);
     let (orders, ordered) = mpsc::channel(INBOX);
     let connections = Arc::new(AtomicUsize::new(0));
-    let handle = WorkerHandle { inbox, orders, connections: connections.clone() };
+    let metrics = Arc::new(OnceLock::new());
+    let handle = WorkerHandle { inbox, orders, connections: connections.clone(), runtime: metrics.clone() };
     let runtime = tokio::runtime::Builder::new_current_thread();
     let thread = thread::Builder::new().name(format!("worker-{}", options.index)).spawn(move || {
         let mut runtime = runtime;
         match runtime.enable_all().build_local(tokio::runtime::LocalOptions::default()) {
-            Ok(runtime) => runtime.block_on(run(options, reader(), commands, ordered, connections)),
+            Ok(runtime) => {
+                metrics.get_or_init(|| runtime.metrics());
+                runtime.block_on(run(options, reader(), commands, ordered, connections));
+            }
             Err(error) => tracing::error!(%error, "A worker could not start its runtime."),
         }
     })?;
