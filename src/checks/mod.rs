@@ -3,6 +3,7 @@
 //! Invariants: a check reports evidence for each thing it saw; it ends within the limits it is given.
 //! Never: moves traffic. It says pass or fail; `control` decides.
 
+pub mod golden;
 mod readiness;
 
 pub use readiness::{Gate, run_gate};
