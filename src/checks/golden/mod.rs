@@ -24,6 +24,11 @@ mod tensor;
 mod verdict;
 mod view;
 
+#[cfg(test)]
+mod samples;
+#[cfg(test)]
+mod tests;
+
 pub use answer::{Answer, AnswerEnd, Arrival};
 pub use case::Case;
 pub use file::Set;

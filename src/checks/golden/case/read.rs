@@ -124,7 +124,7 @@ fn read_headers<'t>(reader: &mut Reader<'t>, node: &Node<'t>) -> Option<HeaderMa
     let fields = reader.map(node)?;
     let (mut headers, mut all_right) = (HeaderMap::new(), true);
     for field in fields.iter() {
-        let name = HeaderName::try_from(field.key.as_ref()).map_err(|_| "not the name of a header");
+        let name = HeaderName::try_from(field.key.as_ref()).map_err(|_invalid| "not the name of a header");
         let name = reader.accept(&field.value, name, "write it without spaces and colons");
         if name.as_ref().is_some_and(|name| OF_THE_CONNECTION.contains(&name.as_str())) {
             reader.refuse(
@@ -136,7 +136,7 @@ fn read_headers<'t>(reader: &mut Reader<'t>, node: &Node<'t>) -> Option<HeaderMa
         for item in reader.one_or_many(&field.value) {
             let value = reader.string(&item);
             let value = value.and_then(|text| {
-                let value = HeaderValue::from_str(&text).map_err(|_| "not the value of a header");
+                let value = HeaderValue::from_str(&text).map_err(|_invalid| "not the value of a header");
                 reader.accept(&item, value, "write visible characters on one line")
             });
             match (&name, value) {

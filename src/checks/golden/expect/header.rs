@@ -25,7 +25,8 @@ pub(super) fn read<'t>(reader: &mut Reader<'t>, node: &Node<'t>) -> Vec<Header> 
     let mut headers = Vec::new();
     for field in fields.iter() {
         let name = HeaderName::try_from(field.key.as_ref());
-        let name = reader.accept(&field.value, name.map_err(|_| "not the name of a header"), "such as content-type");
+        let name =
+            reader.accept(&field.value, name.map_err(|_invalid| "not the name of a header"), "such as content-type");
         if let (Some(name), Some(wanted)) = (name, wanted(reader, &field.value)) {
             headers.push(Header { name, wanted });
         }

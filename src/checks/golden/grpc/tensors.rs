@@ -69,7 +69,8 @@ fn read(tensor: &InferTensor, raw: Option<&Bytes>) -> Result<Tensor, String> {
     let name = &tensor.name;
     let wrong = |reason: String| format!("tensor {name:?}: {reason}");
     let datatype: Datatype = tensor.datatype.parse().map_err(wrong)?;
-    let size = |size: &i64| usize::try_from(*size).map_err(|_| wrong(format!("its shape has a size of {size}")));
+    let size =
+        |size: &i64| usize::try_from(*size).map_err(|_negative| wrong(format!("its shape has a size of {size}")));
     let shape = tensor.shape.iter().map(size).collect::<Result<Vec<_>, _>>()?;
     let data = match (raw, &tensor.contents) {
         (Some(raw), _) => decode(datatype, raw).map_err(wrong)?,

@@ -129,7 +129,7 @@ fn headers(request: &Request, redaction: &Redaction) -> Result<Map<String, Value
         }
         let values = request.headers.get_all(name).iter().map(|value| value.to_str().map(|text| json!(text)));
         let mut values: Vec<Value> =
-            values.collect::<Result<_, _>>().map_err(|_| format!("its header {name} is not visible ASCII"))?;
+            values.collect::<Result<_, _>>().map_err(|_opaque| format!("its header {name} is not visible ASCII"))?;
         let value = if values.len() == 1 { values.swap_remove(0) } else { Value::Array(values) };
         kept.insert(name.as_str().to_owned(), value);
     }

@@ -28,7 +28,8 @@ impl Redaction {
     /// Replaces what is named by a value of the same type. Says whether there was anything.
     pub(super) fn redact(&self, value: &mut Value) -> bool {
         match value {
-            Value::Array(items) => items.iter_mut().fold(false, |hit, item| self.redact(item) || hit),
+            // Counted, not asked for any: each of them is to be looked through.
+            Value::Array(items) => items.iter_mut().filter_map(|item| self.redact(item).then_some(())).count() > 0,
             Value::Object(members) => self.redact_members(members),
             Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => false,
         }

@@ -25,7 +25,8 @@ pub(in crate::checks::golden) fn encode(datatype: Datatype, data: &Data) -> Resu
     match (data, datatype.width()) {
         (Data::Bytes(values), None) => {
             for value in values {
-                let length = u32::try_from(value.len()).map_err(|_| "a string is longer than 4 GiB".to_owned())?;
+                let length =
+                    u32::try_from(value.len()).map_err(|_invalid| "a string is longer than 4 GiB".to_owned())?;
                 bytes.extend(length.to_le_bytes());
                 bytes.extend(value);
             }
