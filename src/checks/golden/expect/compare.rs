@@ -50,7 +50,7 @@ fn far(expected: &[f64], found: &[f64], tensor: &Tensor, tolerance: Tolerance) -
     let rounded = |value: f64| tensor.datatype.map_or(value, |datatype: Datatype| datatype.round(value));
     let (mut count, mut worst): (usize, Option<(usize, f64)>) = (0, None);
     for (index, (left, right)) in expected.iter().zip(found).enumerate() {
-        if tolerance.allows(rounded(*left), *right) {
+        if tolerance.allows(*left, *right) || tolerance.allows(rounded(*left), rounded(*right)) {
             continue;
         }
         count += 1;

@@ -18,6 +18,9 @@ mod text;
 mod tolerance;
 mod vectors;
 
+#[cfg(test)]
+mod tests;
+
 use super::{
     reader::{Node, Reader},
     request::RequestKind,

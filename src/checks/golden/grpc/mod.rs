@@ -8,6 +8,9 @@ mod messages;
 mod parameters;
 mod tensors;
 
+#[cfg(test)]
+mod tests;
+
 pub(super) use answer::{STATUS_NAMES, status_name, status_of};
 pub(super) use frames::{body_message, frame};
 pub(super) use infer::{decode_request, encode_request};

@@ -31,16 +31,22 @@ pub(super) fn write(name: &str, exchange: &Recorded, redaction: &Redaction) -> R
         let line = Line { name, request: request.clone(), expect };
         serde_json::to_string(&line).map_err(|error| format!("it cannot be written: {error}"))
     };
+    let mut reason = "its answers differ even in kind".to_owned();
     for expect in expectation::candidates(exchange, redaction) {
         let line = written(&expect)?;
-        if holds(&line, exchange)? {
-            return Ok(line);
+        match holds(&line, exchange) {
+            Ok(true) => return Ok(line),
+            Ok(false) => {}
+            Err(problems) => reason = problems,
         }
     }
-    Err("its answers differ even in kind".to_owned())
+    Err(reason)
 }
 
 /// Reads the line as a gate will, and judges the answers that it was made from.
+///
+/// # Errors
+/// It is no right line: a value of the answer is too long or too odd to be expected.
 fn holds(line: &str, exchange: &Recorded) -> Result<bool, String> {
     let set = Set::parse(line, "recorded").map_err(|problems| problems.lines().join("; "))?;
     let mut answers = std::iter::once(&exchange.answer).chain(&exchange.again);

@@ -7,6 +7,9 @@ mod expectation;
 mod line;
 mod redact;
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeSet;
 
 use super::{

@@ -5,5 +5,8 @@
 mod sse;
 mod tokens;
 
+#[cfg(test)]
+mod tests;
+
 pub use sse::{SseError, SseEvent, SseParser};
 pub(super) use tokens::TokenStream;

@@ -10,6 +10,9 @@ mod predictions;
 mod raw;
 mod v2;
 
+#[cfg(test)]
+mod tests;
+
 pub(super) use datatype::Datatype;
 pub(super) use json::{data_of, scalars_of};
 pub(super) use predictions::predictions;

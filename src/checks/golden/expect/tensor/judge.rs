@@ -123,6 +123,8 @@ impl TensorCheck {
 
     fn judge_labels(&self, labels: &Labels, tensor: &Tensor) -> Option<Failure> {
         let length = tensor.row_length();
+        // TF-Serving's list of scalars has one for each instance.
+        let length = if tensor.datatype.is_none() && tensor.shape.len() == 1 { 1 } else { length };
         let found = labels_of(&tensor.data, length);
         let wanted = match (&labels.of, &self.data) {
             (Some(of), _) => of.iter().map(|label| Some(Label::Number(*label))).collect(),
