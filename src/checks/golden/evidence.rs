@@ -31,6 +31,12 @@ pub(super) fn duration(duration: Duration) -> String {
         .to_string()
 }
 
+/// A number as a person writes it: 200 and 0.5, but 1e300.
+pub(super) fn number(number: f64) -> String {
+    let size = number.abs();
+    if size == 0.0 || (1e-5..1e15).contains(&size) { number.to_string() } else { format!("{number:e}") }
+}
+
 /// Without control characters, so that an answer cannot write lines of its own into a report.
 pub(super) fn one_line(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()

@@ -27,8 +27,10 @@ impl Case {
         let fields = reader.object(node, &["name", "request", "expect", "timeout"])?;
         let name = need(reader, node, &fields, "name", "{\"name\": \"…\", …}").and_then(|name| read_name(reader, name));
         let request = need(reader, node, &fields, "request", "{\"request\": {\"path\": \"/…\"}, …}");
+        // Even of a wrong request: what is expected of gRPC must not be held against the keys of HTTP.
+        let meant = if request.is_some_and(is_grpc) { RequestKind::Infer } else { RequestKind::Http };
         let request = request.and_then(|request| read_request(reader, request));
-        let kind = request.as_ref().map_or(RequestKind::Http, |request| request.kind);
+        let kind = request.as_ref().map_or(meant, |request| request.kind);
         let expect = match fields.find("expect") {
             Some(expect) => Some(Expect::read(reader, expect, kind)),
             None => need(reader, node, &fields, "expect", "\"expect\": {} to expect a success only")
@@ -70,7 +72,7 @@ fn read_name<'t>(reader: &mut Reader<'t>, node: &Node<'t>) -> Option<String> {
 }
 
 fn read_request<'t>(reader: &mut Reader<'t>, node: &Node<'t>) -> Option<Request> {
-    if node.is_object() && Fields::of(node)?.find("grpc").is_some() {
+    if is_grpc(node) {
         let fields = reader.object(node, &["grpc"])?;
         return fields.find("grpc").and_then(|grpc| read_grpc(reader, grpc));
     }
@@ -90,6 +92,10 @@ fn read_request<'t>(reader: &mut Reader<'t>, node: &Node<'t>) -> Option<Request>
         headers.entry(CONTENT_TYPE).or_insert(HeaderValue::from_static(content_type));
     }
     Some(Request { method: method?, path: path?, headers, body, kind: RequestKind::Http })
+}
+
+fn is_grpc(node: &Node<'_>) -> bool {
+    Fields::of(node).is_some_and(|fields| fields.find("grpc").is_some())
 }
 
 fn read_grpc<'t>(reader: &mut Reader<'t>, node: &Node<'t>) -> Option<Request> {

@@ -1,7 +1,10 @@
 //! Elements of a tensor against a reference, one by one.
 
 use super::tolerance::Tolerance;
-use crate::checks::golden::tensor::{Data, Datatype, Tensor};
+use crate::checks::golden::{
+    evidence::number,
+    tensor::{Data, Datatype, Tensor},
+};
 
 /// How a tensor differs from its reference.
 #[derive(Clone, Debug, PartialEq)]
@@ -63,8 +66,8 @@ fn far(expected: &[f64], found: &[f64], tensor: &Tensor, tolerance: Tolerance) -
     worst.map(|(index, off)| Difference {
         count,
         index,
-        expected: expected[index].to_string(),
-        found: found[index].to_string(),
+        expected: number(expected[index]),
+        found: number(found[index]),
         off: off.is_finite().then_some(off),
     })
 }

@@ -60,7 +60,7 @@ impl Embeddings {
     fn find(&self, view: &View<'_>) -> Result<Vec<Vec<f64>>, String> {
         let Some(path) = &self.path else { return vectors::vectors(view) };
         let mut all = Vec::new();
-        for (_, value) in path.find(view.json()?) {
+        for (_, value) in path.find(view.json()?)? {
             all.extend(vectors::plain(value)?);
         }
         Ok(all)

@@ -65,11 +65,10 @@ impl Json {
 
     pub(super) fn judge(&self, view: &View<'_>, failures: &mut Vec<Failure>) {
         let key = |check: &str| format!("json.{:?}{check}", self.path.to_string());
-        let document = match view.json() {
-            Ok(document) => document,
+        let found = match view.json().and_then(|document| self.path.find(document)) {
+            Ok(found) => found,
             Err(reason) => return failures.push(Failure::new(key(""), "a JSON answer", reason)),
         };
-        let found = self.path.find(document);
         match (self.present, found.first()) {
             (true, None) => failures.push(Failure::new(key(""), "a value", "nothing there")),
             (false, Some((place, value))) => {

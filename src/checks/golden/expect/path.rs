@@ -32,9 +32,16 @@ impl Path {
     }
 
     /// All values that it leads to.
-    pub(super) fn find<'v>(&self, document: &'v Value) -> Vec<Located<'v>> {
+    ///
+    /// # Errors
+    /// They are too many: the ways to them would take more memory than the answer.
+    pub(super) fn find<'v>(&self, document: &'v Value) -> Result<Vec<Located<'v>>, String> {
+        let count = self.0.query(document).len();
+        if count > VALUES_MAX {
+            return Err(format!("{count} values at {self}; at most {VALUES_MAX} are looked at"));
+        }
         let found = self.0.query_located(document);
-        found.iter().map(|located| (located.location().to_string(), located.node())).collect()
+        Ok(found.iter().map(|located| (located.location().to_string(), located.node())).collect())
     }
 }
 
@@ -45,3 +52,4 @@ impl std::fmt::Display for Path {
 }
 
 const PATH_BYTES_MAX: usize = 512;
+const VALUES_MAX: usize = 100_000;

@@ -95,6 +95,8 @@ fn json_by_path() {
         fails(&paths(bad), &answer, &[said]);
     }
     fails(&paths(json!({ "$.a": 1 })), &text("{\"a\": NaN}"), &["a body that is not JSON", "\"{\\\"a\\\": NaN}\""]);
+    let many = json_answer(&json!(vec![1; 100_001]));
+    fails(&paths(json!({ "$[*]": 1 })), &many, &["100001 values at $[*]; at most 100000 are looked at"]);
     let zipped = Answer::whole(200, headers(&[("content-encoding", "gzip")]), vec![0x1f, 0x8b], TOOK);
     fails(&paths(json!({ "$.a": 1 })), &zipped, &["content-encoding \"gzip\""]);
 }
@@ -151,6 +153,11 @@ fn tensor_values() {
     let ids = v2("INT64", &[2], &json!([9_007_199_254_740_993_i64, 1]));
     holds(&out(&json!({ "data": [9_007_199_254_740_993_i64, 1] })), &ids);
     fails(&out(&json!({ "data": [9_007_199_254_740_992_i64, 1] })), &ids, &["at [0]", "1 of 2 values differ"]);
+    fails(
+        &near(json!([1e300, 0.9, 0.4, 200.0]), 1.0, 0.0),
+        &answer,
+        &["at [0,0]: expected 1e300 ± 1, found 0.1, off by 1e300"],
+    );
     let words = v2("BYTES", &[2], &json!(["a", "b"]));
     holds(&out(&json!({ "data": ["a", "b"] })), &words);
     fails(&out(&json!({ "data": ["a", "c"] })), &words, &["at [1]: expected \"c\", found \"b\"; 1 of 2"]);

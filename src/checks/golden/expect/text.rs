@@ -67,7 +67,7 @@ impl Text {
 
     fn find(&self, view: &View<'_>) -> Result<String, String> {
         let Some(path) = &self.path else { return view.text() };
-        match path.find(view.json()?).as_slice() {
+        match path.find(view.json()?)?.as_slice() {
             [(_, value)] => value.as_str().map(str::to_owned).ok_or_else(|| format!("{} at {path}", json(value))),
             others => Err(format!("{} values at {path}", others.len())),
         }

@@ -190,6 +190,10 @@ fn a_call_is_ready_to_be_sent() {
     assert_eq!((request.kind, request.method.as_str(), request.path.as_str()), (RequestKind::Grpc, "POST", "/s/M"));
     assert_eq!(request.headers, headers(&[("x-a", "1"), ("content-type", "application/grpc"), ("te", "trailers")]));
     assert_eq!(body_message(&request.body), Ok(&b"hi"[..]));
+    let judged =
+        json!({ "name": "a", "request": { "grpc": { "method": "M", "base64": "" } }, "expect": { "grpc_status": 0 } });
+    let problems = Set::parse(&judged.to_string(), "g").unwrap_err().lines();
+    assert!(problems.len() == 1 && problems[0].contains("\"M\" is not a path"), "{problems:?}");
     let wrong = line.to_string().replace("\"base64\":\"aGk=\"", "\"message\":{}");
     assert!(Set::parse(&wrong, "g").unwrap_err().to_string().contains("is understood in JSON"));
 }

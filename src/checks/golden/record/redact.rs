@@ -31,8 +31,22 @@ impl Redaction {
             // Counted, not asked for any: each of them is to be looked through.
             Value::Array(items) => items.iter_mut().filter_map(|item| self.redact(item).then_some(())).count() > 0,
             Value::Object(members) => self.redact_members(members),
-            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => false,
+            Value::String(text) => self.redact_inside(text),
+            Value::Null | Value::Bool(_) | Value::Number(_) => false,
         }
+    }
+
+    /// JSON in a string, such as the arguments of a tool call.
+    fn redact_inside(&self, text: &mut String) -> bool {
+        if self.is_empty() || !text.trim_start().starts_with(['{', '[']) {
+            return false;
+        }
+        let Ok(mut inner) = serde_json::from_str::<Value>(text) else { return false };
+        let hit = self.redact(&mut inner);
+        if hit {
+            *text = inner.to_string();
+        }
+        hit
     }
 
     fn redact_members(&self, members: &mut Map<String, Value>) -> bool {
@@ -96,13 +110,18 @@ const SECRET: &[&str] = &[
     "x-auth-token",
     "x-csrf-token",
 ];
-/// Of that one request; and with `accept-encoding` the answer would come compressed.
+/// Of that one request; and with some of them the answer would come compressed, or would be only a part.
 const PASSING: &[&str] = &[
     "accept-encoding",
     "baggage",
     "date",
     "forwarded",
+    "grpc-accept-encoding",
+    "grpc-encoding",
     "grpc-timeout",
+    "if-modified-since",
+    "if-none-match",
+    "range",
     "te",
     "traceparent",
     "tracestate",

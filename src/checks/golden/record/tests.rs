@@ -168,7 +168,7 @@ fn what_is_named_does_not_get_out() {
     ];
     let body = json!({
         "inputs": [{ "name": "ssn", "datatype": "INT32", "shape": [1], "data": [5117] }, { "name": "b", "data": [{ "Patient": { "5117": "5117" } }] }],
-        "deep": [[{ "ssn": ["5117", 5117, true] }]],
+        "deep": [[{ "ssn": ["5117", 5117, true] }]], "arguments": "{\"to\": [{\"ssn\": \"5117\"}]}",
     });
     let answer = json_answer(
         &json!({ "outputs": [{ "name": "ssn", "datatype": "INT32", "shape": [1], "data": [5117] }], "ssn": "5117" }),

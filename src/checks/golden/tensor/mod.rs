@@ -19,6 +19,8 @@ pub(super) use predictions::predictions;
 pub(super) use raw::{decode, encode};
 pub(super) use v2::{INFERENCE_HEADER, outputs, split};
 
+use super::evidence;
+
 /// One named output.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Tensor {
@@ -65,7 +67,7 @@ impl Data {
     pub(super) fn show(&self, index: usize) -> String {
         let shown = match self {
             Data::Ints(values) => values.get(index).map(i128::to_string),
-            Data::Floats(values) => values.get(index).map(f64::to_string),
+            Data::Floats(values) => values.get(index).map(|value| evidence::number(*value)),
             Data::Bytes(values) => values.get(index).map(|value| format!("{:?}", String::from_utf8_lossy(value))),
         };
         shown.unwrap_or_else(|| "nothing".to_owned())

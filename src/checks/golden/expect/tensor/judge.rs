@@ -3,6 +3,7 @@
 use std::iter::once;
 
 use super::{Data, Failure, Labels, Tensor, TensorCheck, TopK, View, difference, similar};
+use crate::checks::golden::evidence::number;
 
 impl TensorCheck {
     pub(in crate::checks::golden::expect) fn judge(&self, view: &View<'_>, failures: &mut Vec<Failure>) {
@@ -65,7 +66,7 @@ impl TensorCheck {
             return Some(self.failure(".range", "numbers", "bytes"));
         };
         let index = numbers.iter().position(|number| !range.holds(*number))?;
-        Some(self.failure(".range", range.to_string(), numbers[index].to_string()).at(tensor.position(index)))
+        Some(self.failure(".range", range.to_string(), number(numbers[index])).at(tensor.position(index)))
     }
 
     fn judge_values(&self, reference: &Data, tensor: &Tensor, failures: &mut Vec<Failure>) {
@@ -90,7 +91,7 @@ impl TensorCheck {
     fn judge_elements(&self, reference: &Data, tensor: &Tensor) -> Option<Failure> {
         let tolerance = self.elements?;
         let worst = difference(reference, tensor, tolerance)?;
-        let off = worst.off.map_or_else(String::new, |off| format!(", off by {off}"));
+        let off = worst.off.map_or_else(String::new, |off| format!(", off by {}", number(off)));
         let found = format!("{}{off}; {} of {} values differ", worst.found, worst.count, tensor.data.len());
         let expected = format!("{}{tolerance}", worst.expected);
         Some(self.failure(".data", expected, found).at(tensor.position(worst.index)))
