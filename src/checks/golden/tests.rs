@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::{
     Answer, AnswerEnd, Need, RequestKind, Set,
-    samples::{TOOK, case, fails, headers, json_answer, problems},
+    samples::{TOOK, case, fails, failures, headers, json_answer, problems},
 };
 
 fn manual() -> String {
@@ -187,11 +187,9 @@ fn an_answer_that_is_not_whole_fails() {
         (AnswerEnd::TooLong(7), "longer than 7 bytes"),
         (AnswerEnd::TimedOut(Duration::from_secs(3)), "no end of it within 3s"),
     ] {
-        fails(
-            &expect,
-            &Answer { end, body: "{\"b".into(), ..whole.clone() },
-            &["answer: expected a complete answer", said],
-        );
+        let piece = Answer { end, body: "{\"b".into(), ..whole.clone() };
+        fails(&expect, &piece, &["answer: expected a complete answer", said]);
+        assert_eq!(failures(&expect, &piece).len(), 1);
     }
     assert_eq!(case(&expect).judge(&whole).to_string(), "a (line 1): passed in 5 ms");
     let refused = case(&json!({})).unanswered("connection refused", TOOK);

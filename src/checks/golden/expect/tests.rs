@@ -78,6 +78,8 @@ fn json_by_path() {
         (json!({ "$.nothing": 1 }), "expected a value, found nothing there"),
         (json!({ "$.a": { "present": false } }), "expected nothing there, found 1"),
         (json!({ "$.f": { "equals": 0.52, "abs": 0.01 } }), "expected 0.52 ± 0.01, found 0.5"),
+        (json!({ "$.f": { "equals": 0.511, "abs": 0.01 } }), "expected 0.511 ± 0.01, found 0.5"),
+        (json!({ "$.f": { "equals": 0.45, "rel": 0.1 } }), "expected 0.45 ± 0.1 of it, found 0.5"),
         (json!({ "$.f": { "equals": 0.6, "rel": 0.1 } }), "expected 0.6 ± 0.1 of it"),
         (
             json!({ "$.list[*]": { "range": [1, 2] } }),
