@@ -122,7 +122,7 @@ mod tests {
     use super::*;
 
     fn bind_unix(path: &Path) -> Result<Listener, BindError> {
-        bind(&AdminSettings { listen: AdminListen::Unix(path.to_owned()), token_file: None })
+        bind(&AdminSettings { listen: AdminListen::Unix(path.to_owned()), token_file: None, tls: None })
     }
 
     fn directory() -> (tempfile::TempDir, PathBuf) {
@@ -162,7 +162,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_tcp_port_is_taken_once() {
-        let bind_tcp = |address| bind(&AdminSettings { listen: AdminListen::Tcp(address), token_file: None });
+        let bind_tcp =
+            |address| bind(&AdminSettings { listen: AdminListen::Tcp(address), token_file: None, tls: None });
         let first = bind_tcp(([127, 0, 0, 1], 0).into()).unwrap();
         let error = bind_tcp(first.local_addr().unwrap()).unwrap_err();
         assert!(error.to_string().contains("admin.listen"), "{error}");

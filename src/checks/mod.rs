@@ -8,4 +8,4 @@
 pub mod golden;
 mod readiness;
 
-pub use readiness::{Gate, run_gate};
+pub use readiness::{Demand, Gate, run_gate};

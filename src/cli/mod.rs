@@ -17,6 +17,7 @@ mod exit;
 mod page;
 mod render;
 mod run;
+mod secure;
 mod session;
 
 #[cfg(test)]

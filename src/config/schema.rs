@@ -31,6 +31,9 @@ pub(super) struct Proxy {
     pub(super) listen: Given<String>,
     pub(super) workers: Given<i64>,
     pub(super) access_log: Given<String>,
+    pub(super) trusted_proxies: Vec<Spanned<String>>,
+    pub(super) proxy_protocol: Vec<Spanned<String>>,
+    pub(super) tls: Given<Tls>,
     pub(super) limits: Limits,
     pub(super) shutdown: Shutdown,
 }
@@ -40,11 +43,30 @@ pub(super) struct Proxy {
 pub(super) struct Limits {
     pub(super) header_timeout: Given<Quantity>,
     pub(super) idle_timeout: Given<Quantity>,
+    pub(super) body_timeout: Given<Quantity>,
+    pub(super) send_timeout: Given<Quantity>,
     pub(super) header_bytes_max: Given<Quantity>,
     pub(super) headers_max: Given<i64>,
     pub(super) streams_max: Given<i64>,
     pub(super) connections_max: Given<i64>,
     pub(super) replay_buffer_total: Given<Quantity>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields, expecting = "a table")]
+pub(super) struct Tls {
+    pub(super) cert: Given<String>,
+    pub(super) key: Given<String>,
+    pub(super) more: Vec<Spanned<KeyPair>>,
+    pub(super) client_ca: Given<String>,
+    pub(super) client_auth: Given<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields, expecting = "a table")]
+pub(super) struct KeyPair {
+    pub(super) cert: Given<String>,
+    pub(super) key: Given<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -60,6 +82,7 @@ pub(super) struct Shutdown {
 pub(super) struct Admin {
     pub(super) listen: Given<String>,
     pub(super) token_file: Given<String>,
+    pub(super) tls: Given<Tls>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -89,6 +112,13 @@ pub(super) struct Service {
     pub(super) health: Health,
     pub(super) timeouts: Timeouts,
     pub(super) pool: Pool,
+    pub(super) balance: Balance,
+    pub(super) ejection: Ejection,
+    pub(super) retry: Retry,
+    pub(super) limits: ServiceLimits,
+    pub(super) tls: UpstreamTls,
+    pub(super) request: RequestRules,
+    pub(super) answer: Edits,
     pub(super) drain: Drain,
 }
 
@@ -111,6 +141,7 @@ pub(super) struct Slot {
 #[serde(default, deny_unknown_fields, expecting = "a table")]
 pub(super) struct Health {
     pub(super) path: Given<String>,
+    pub(super) status: Vec<Spanned<i64>>,
     pub(super) grpc: Given<String>,
     pub(super) interval: Given<Quantity>,
     pub(super) timeout: Given<Quantity>,
@@ -123,6 +154,9 @@ pub(super) struct Health {
 pub(super) struct Timeouts {
     pub(super) connect: Given<Quantity>,
     pub(super) first_byte: Given<Quantity>,
+    pub(super) idle: Given<Quantity>,
+    pub(super) request: Given<Quantity>,
+    pub(super) tunnel_idle: Given<Quantity>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -130,6 +164,69 @@ pub(super) struct Timeouts {
 pub(super) struct Pool {
     pub(super) idle_timeout: Given<Quantity>,
     pub(super) idle_max: Given<i64>,
+    pub(super) resolve_interval: Given<Quantity>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields, expecting = "a table")]
+pub(super) struct Balance {
+    pub(super) policy: Given<String>,
+    pub(super) slow_start: Given<Quantity>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields, expecting = "a table")]
+pub(super) struct Ejection {
+    pub(super) failures: Given<Quantity>,
+    pub(super) time: Given<Quantity>,
+    pub(super) time_max: Given<Quantity>,
+    pub(super) share_max: Given<i64>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields, expecting = "a table")]
+pub(super) struct Retry {
+    pub(super) statuses: Option<Vec<Spanned<i64>>>,
+    pub(super) attempts: Given<i64>,
+    pub(super) budget: Given<i64>,
+    pub(super) try_timeout: Given<Quantity>,
+    pub(super) wait: Given<Quantity>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields, expecting = "a table")]
+pub(super) struct ServiceLimits {
+    pub(super) concurrency: Given<Quantity>,
+    pub(super) queue: Given<i64>,
+    pub(super) queue_timeout: Given<Quantity>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields, expecting = "a table")]
+pub(super) struct UpstreamTls {
+    pub(super) ca: Given<String>,
+    pub(super) server_name: Given<String>,
+    pub(super) cert: Given<String>,
+    pub(super) key: Given<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields, expecting = "a table")]
+pub(super) struct RequestRules {
+    pub(super) host: Given<String>,
+    pub(super) strip_prefix: Given<String>,
+    pub(super) body_max: Given<Quantity>,
+    pub(super) set: BTreeMap<Spanned<String>, Spanned<String>>,
+    pub(super) add: BTreeMap<Spanned<String>, Spanned<String>>,
+    pub(super) remove: Vec<Spanned<String>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields, expecting = "a table")]
+pub(super) struct Edits {
+    pub(super) set: BTreeMap<Spanned<String>, Spanned<String>>,
+    pub(super) add: BTreeMap<Spanned<String>, Spanned<String>>,
+    pub(super) remove: Vec<Spanned<String>>,
 }
 
 #[derive(Debug, Default, Deserialize)]

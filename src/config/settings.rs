@@ -2,6 +2,9 @@
 
 use std::{fmt, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
+use http::{HeaderName, HeaderValue};
+use ipnet::IpNet;
+
 use crate::ids::{PerSlot, ServiceName, Slot};
 
 /// A whole configuration file, checked.
@@ -22,9 +25,40 @@ pub struct ProxySettings {
     pub listen: SocketAddr,
     /// Worker threads; `0` in the file is one per core and already resolved here.
     pub workers: usize,
+    /// Peers whose word about the client is taken: `X-Forwarded-*` and `Forwarded`.
+    pub trusted_proxies: Vec<IpNet>,
+    /// Peers whose connections begin with a PROXY header, version 1 or 2.
+    pub proxy_protocol: Vec<IpNet>,
+    /// `None`: clients speak in clear.
+    pub tls: Option<TlsSettings>,
     pub limits: Limits,
     pub shutdown: ShutdownSettings,
     pub access_log: AccessLog,
+}
+
+/// What of [`ProxySettings`] workers follow while they run: for new connections, and from the next tick on.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ClientRules {
+    pub limits: Limits,
+    pub trusted_proxies: Vec<IpNet>,
+    pub proxy_protocol: Vec<IpNet>,
+}
+
+impl ProxySettings {
+    pub fn client_rules(&self) -> ClientRules {
+        ClientRules {
+            limits: self.limits.clone(),
+            trusted_proxies: self.trusted_proxies.clone(),
+            proxy_protocol: self.proxy_protocol.clone(),
+        }
+    }
+
+    /// These settings, with what of `new` is followed without a restart.
+    #[must_use]
+    pub fn with_live(self, new: &Self) -> Self {
+        let ClientRules { limits, trusted_proxies, proxy_protocol } = new.client_rules();
+        Self { limits, trusted_proxies, proxy_protocol, tls: followed(self.tls, new.tls.as_ref()), ..self }
+    }
 }
 
 /// `[proxy.limits]`: bounds on what one client may cost.
@@ -34,6 +68,10 @@ pub struct Limits {
     pub header_timeout: Duration,
     /// How long a client connection may stay without a request.
     pub idle_timeout: Duration,
+    /// How long the next byte of a request body may be awaited; `None` waits as long as the client stays.
+    pub body_timeout: Option<Duration>,
+    /// How long a client may take nothing of what waits for it; `None` waits as long as it stays.
+    pub send_timeout: Option<Duration>,
     /// Bytes of a request head, request line included.
     pub header_bytes_max: usize,
     /// Number of header fields.
@@ -44,6 +82,35 @@ pub struct Limits {
     pub connections_max: usize,
     /// Bytes that all replay buffers of the process may hold together; past it requests go on without replay.
     pub replay_buffer_total: usize,
+}
+
+/// `[proxy.tls]`, `[admin.tls]`: files that are read at start and again when they change.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TlsSettings {
+    /// The first serves clients that ask for no name, or for one that no certificate has.
+    pub certificates: Vec<KeyPairFiles>,
+    pub client_auth: Option<ClientAuth>,
+}
+
+impl TlsSettings {
+    /// True if nobody gets through without a certificate that `client_ca` signed.
+    pub fn knows_clients(&self) -> bool {
+        self.client_auth.as_ref().is_some_and(|auth| auth.required)
+    }
+}
+
+/// A certificate chain and its private key, in PEM.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct KeyPairFiles {
+    pub cert: PathBuf,
+    pub key: PathBuf,
+}
+
+/// Client certificates: who signs them, and whether one can do without.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClientAuth {
+    pub ca: PathBuf,
+    pub required: bool,
 }
 
 /// `[proxy.shutdown]`: what SIGTERM does.
@@ -71,6 +138,20 @@ pub struct AdminSettings {
     pub listen: AdminListen,
     /// The bearer token's file; required where `listen` is not loopback. The token itself is read at start.
     pub token_file: Option<PathBuf>,
+    pub tls: Option<TlsSettings>,
+}
+
+impl AdminSettings {
+    /// These settings, with what of `new` is followed without a restart.
+    #[must_use]
+    pub fn with_live(self, new: &Self) -> Self {
+        Self { tls: followed(self.tls, new.tls.as_ref()), ..self }
+    }
+}
+
+/// A listener goes on speaking TLS, or in clear; with which files may change.
+fn followed(running: Option<TlsSettings>, new: Option<&TlsSettings>) -> Option<TlsSettings> {
+    running.map(|running| new.cloned().unwrap_or(running))
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -118,6 +199,14 @@ pub struct ServiceSettings {
     pub health: HealthSettings,
     pub timeouts: Timeouts,
     pub pool: PoolSettings,
+    pub balance: BalanceSettings,
+    pub ejection: EjectionSettings,
+    pub retry: RetrySettings,
+    pub limits: ServiceLimits,
+    pub tls: UpstreamTls,
+    pub request: RequestRules,
+    /// What is changed in the fields of an answer.
+    pub answer: HeaderEdits,
     pub drain: DrainSettings,
 }
 
@@ -228,8 +317,8 @@ pub struct HealthSettings {
 pub enum HttpProbe {
     /// No `path` given: only a TCP connect, which proves little; `check` says so.
     Connect,
-    /// `GET` this path; only 200 is ready.
-    Get { path: String },
+    /// `GET` this path; only these statuses are ready.
+    Get { path: String, statuses: Vec<u16> },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -248,6 +337,12 @@ pub struct Timeouts {
     pub connect: Duration,
     /// From the end of the request to the first byte of the answer; `None` waits as long as the client does.
     pub first_byte: Option<Duration>,
+    /// Between two parts of an answer; `None` waits as long as the client does.
+    pub idle: Option<Duration>,
+    /// For a whole request whose answer is not a stream, from its head to its last byte.
+    pub request: Option<Duration>,
+    /// How long nothing may pass through an upgraded connection, either way.
+    pub tunnel_idle: Option<Duration>,
 }
 
 /// `[service.pool]`: idle upstream connections.
@@ -257,6 +352,107 @@ pub struct PoolSettings {
     pub idle_timeout: Duration,
     /// Idle connections kept per endpoint and worker.
     pub idle_max: usize,
+    /// How often names are resolved anew.
+    pub resolve_interval: Duration,
+}
+
+/// `[service.balance]`: which endpoint of the slot takes a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BalanceSettings {
+    pub policy: BalancePolicy,
+    /// How long an endpoint that has just become healthy gets less than its share; zero: not at all.
+    pub slow_start: Duration,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BalancePolicy {
+    /// Of two drawn at random, the one where less time is expected: requests there × the peak of their latency.
+    PeakEwma,
+    /// Of two drawn at random, the one with fewer requests.
+    LeastInFlight,
+    RoundRobin,
+}
+
+/// `[service.ejection]`: an endpoint that fails requests in a row is left out for a while, whatever its probes say.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EjectionSettings {
+    /// Failures in a row; `None` never ejects.
+    pub failures: Option<u32>,
+    /// The first time; doubled for each further one.
+    pub time: Duration,
+    pub time_max: Duration,
+    /// Percent of a slot's endpoints that may be out at once.
+    pub share_max: u32,
+}
+
+/// `[service.retry]`: another endpoint may do what the first could not. Never after an answer was passed on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RetrySettings {
+    /// Answers that are taken for "ask another one", of requests that `replay` lets be sent again.
+    pub statuses: Vec<u16>,
+    /// Attempts in all, the first one included.
+    pub attempts: u32,
+    /// Retries for each hundred requests, beside a few a second that are always allowed.
+    pub budget_percent: u32,
+    /// For the head of an answer while another attempt is permitted.
+    pub try_timeout: Option<Duration>,
+    /// How long after the first refused connection requests wait for an endpoint to come back.
+    pub wait: Duration,
+}
+
+/// `[service.limits]`: what the slot's servers are given to do at once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServiceLimits {
+    /// Requests at once, over all workers; `None`: as many as come.
+    pub concurrency: Option<u32>,
+    /// Requests that may wait for their turn.
+    pub queue: u32,
+    pub queue_timeout: Duration,
+}
+
+/// `[service.tls]`: how `https://` and `grpcs://` endpoints are known.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct UpstreamTls {
+    /// Who signs their certificates; `None`: the system's roots.
+    pub ca: Option<PathBuf>,
+    /// The name their certificate must have; `None`: the endpoint's host.
+    pub server_name: Option<String>,
+    /// What the proxy shows them of itself.
+    pub identity: Option<KeyPairFiles>,
+}
+
+/// `[service.request]`: what is changed in a request on its way to the slot.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RequestRules {
+    /// Sent instead of the client's `Host`.
+    pub host: Option<HeaderValue>,
+    /// Taken off the beginning of the path, in whole segments.
+    pub strip_prefix: Option<String>,
+    /// Bytes of a request body; `None`: any number.
+    pub body_max: Option<u64>,
+    pub headers: HeaderEdits,
+}
+
+/// Changes of header fields: first `remove`, then `set`, then `add`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct HeaderEdits {
+    pub remove: Vec<HeaderName>,
+    pub set: Vec<(HeaderName, HeaderValue)>,
+    pub add: Vec<(HeaderName, HeaderValue)>,
+}
+
+impl RequestRules {
+    /// True if heads of requests pass as they are.
+    pub fn keep_heads(&self) -> bool {
+        self.host.is_none() && self.strip_prefix.is_none() && self.headers.is_empty()
+    }
+}
+
+impl HeaderEdits {
+    /// True if nothing is changed.
+    pub fn is_empty(&self) -> bool {
+        self.remove.is_empty() && self.set.is_empty() && self.add.is_empty()
+    }
 }
 
 /// `[service.drain]`.

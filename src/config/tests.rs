@@ -49,7 +49,7 @@ workers = "many"
 [proxy.limits]
 colour = 3
 [proxy.tls]
-cert = "x"
+crt = "x"
 [admin]
 listen = 9900
 [[service]]
@@ -65,9 +65,9 @@ interval = 2.5
         "2:1: servce: unknown key `servce`; did you mean `service`?",
         "4:1: proxy.lsiten: unknown key `lsiten`; did you mean `listen`?",
         "5:11: proxy.workers: expected a whole number, found a string",
-        "7:1: proxy.limits.colour: unknown key `colour`; known here: header_timeout, idle_timeout, header_bytes_max, \
-         headers_max, streams_max, connections_max, replay_buffer_total",
-        "8:8: proxy.tls: TLS on the listener is not supported by this version; leave it out",
+        "7:1: proxy.limits.colour: unknown key `colour`; known here: header_timeout, idle_timeout, body_timeout, \
+         send_timeout, header_bytes_max, headers_max, streams_max, connections_max, replay_buffer_total",
+        "9:1: proxy.tls.crt: unknown key `crt`; did you mean `cert`?",
         "11:10: admin.listen: expected a string, found an integer; put it in quotes",
         "14:11: service[0].match.model: matching on `model` in a JSON body is not supported by this version; leave it out",
         "16:14: service[0].blue.endpoints[0]: expected a URL or a table with http, grpc or both, found an integer",
@@ -154,7 +154,7 @@ fn admin_log_and_shutdown_are_checked() {
         ),
         (
             "[admin]\nlisten = \"0.0.0.0:9900\"",
-            "3:10: admin.listen: 0.0.0.0:9900 is open to the network, and there is no `token_file`; add `token_file`, or \
+            "3:10: admin.listen: 0.0.0.0:9900 is open to the network, and there is no `token_file`; add `token_file` or `tls.client_ca`, or \
              listen on 127.0.0.1 or a unix: socket",
         ),
         (
@@ -429,4 +429,64 @@ fn no_text_makes_it_panic() {
     }
     let deep = format!("version = 1\nx = {}", "[".repeat(10_000));
     assert!(parse(&deep, "config.toml").is_err());
+}
+
+#[test]
+fn what_is_said_of_traffic_is_checked() {
+    for (table, expected) in [
+        (
+            "[service.ejection]\nfailures = 0",
+            "7:12: service[0].ejection.failures: it is neither a number from 1 to 1000000 nor \"off\"; write a number without quotes, or \"off\"",
+        ),
+        (
+            "[service.retry]\nstatuses = [99]",
+            "7:13: service[0].retry.statuses[0]: 99 is not the status of an answer; write numbers from 200 to 599",
+        ),
+        (
+            "[service.balance]\npolicy = \"fast\"",
+            "7:10: service[0].balance.policy: unknown balance policy \"fast\"; write \"peak_ewma\" or \"least_in_flight\" or \"round_robin\"",
+        ),
+        (
+            "[service.tls]\ncert = \"c\"",
+            "7:8: service[0].tls.cert: TLS needs a certificate and its key: there is no `key`; write `cert = \"fullchain.pem\"` and `key = \"key.pem\"`",
+        ),
+        (
+            "[service.request]\nset = { host = \"x\" }",
+            "7:9: service[0].request.set.host: \"host\" is not for editing: it frames the message; write `host` in [service.request]",
+        ),
+        (
+            "[service.request]\nhost = \"u@h\"",
+            "7:8: service[0].request.host: \"u@h\" is not a host; write such as \"model.internal\" or \"model.internal:8000\"",
+        ),
+        (
+            "[service.answer]\nadd = { \"a b\" = \"x\" }",
+            "7:9: service[0].answer.add.\"a b\": \"a b\" is not a header name; write such as \"x-tenant\"",
+        ),
+    ] {
+        let text =
+            format!("version = 1\n[[service]]\nname = \"a\"\n[service.blue]\nendpoints = [\"http://h:1\"]\n{table}\n");
+        assert_eq!(problems(&text), [expected]);
+    }
+}
+
+#[test]
+fn the_proxys_tls_and_networks_are_checked() {
+    for (before, expected) in [
+        (
+            "[proxy]\ntrusted_proxies = [\"10.0.0.0/33\"]",
+            "3:20: proxy.trusted_proxies[0]: \"10.0.0.0/33\" is not a network; write such as \"10.0.0.0/8\", \"fd00::/8\" or \"192.0.2.7\"",
+        ),
+        (
+            "[proxy.tls]\nkey = \"k\"",
+            "2:1: proxy.tls: TLS needs a certificate and its key: there is no `cert`; write `cert = \"fullchain.pem\"` and `key = \"key.pem\"`",
+        ),
+        (
+            "[proxy.tls]\ncert = \"c\"\nkey = \"k\"\nclient_auth = \"required\"",
+            "5:15: proxy.tls.client_auth: nobody is named who signs client certificates; add `client_ca`, the file with the certificates that sign your clients'",
+        ),
+    ] {
+        let text =
+            format!("version = 1\n{before}\n[[service]]\nname = \"a\"\n[service.blue]\nendpoints = [\"http://h:1\"]\n");
+        assert_eq!(problems(&text), [expected]);
+    }
 }

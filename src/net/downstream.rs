@@ -9,13 +9,16 @@ use std::{
     time::Duration,
 };
 
-use bytes::{Buf as _, BytesMut};
-use tokio::{
-    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf},
-    net::TcpStream,
-};
+use bytes::BytesMut;
+use hyper::upgrade::Upgraded;
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 
-use super::ClientConn;
+use super::{
+    ClientConn,
+    patrol::Doing,
+    stream::{Stream, give_back},
+};
 
 /// How long and how much is read after the last answer, so that a reset does not erase it (RFC 9112 section 9.6).
 const LINGER: Duration = Duration::from_secs(2);
@@ -25,36 +28,48 @@ const LINGER_BYTES: usize = 1024 * 1024;
 #[derive(Debug)]
 pub(super) struct Downstream {
     /// Always there until drop.
-    stream: Option<TcpStream>,
+    stream: Option<Stream>,
     /// Bytes read before the protocol was known.
     early: BytesMut,
     conn: Arc<ClientConn>,
 }
 
 impl Downstream {
-    pub(super) fn new(stream: TcpStream, early: BytesMut, conn: Arc<ClientConn>) -> Self {
+    pub(super) fn new(stream: Stream, early: BytesMut, conn: Arc<ClientConn>) -> Self {
         Self { stream: Some(stream), early, conn }
     }
 
-    fn stream(&mut self) -> io::Result<Pin<&mut TcpStream>> {
+    fn stream(&mut self) -> io::Result<Pin<&mut Stream>> {
         self.stream.as_mut().map(Pin::new).ok_or_else(|| io::ErrorKind::NotConnected.into())
+    }
+}
+
+/// Cuts a client's upgraded connection: the close that follows is a reset.
+pub fn cut_upgraded(upgraded: Upgraded) {
+    if let Ok(parts) = upgraded.downcast::<TokioIo<Downstream>>()
+        && let Some(stream) = &parts.io.inner().stream
+    {
+        // A socket that cannot be told so is closed in the ordinary way.
+        let _ = stream.set_zero_linger();
     }
 }
 
 impl AsyncRead for Downstream {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         if !self.early.is_empty() {
-            let bytes = self.early.len().min(buf.remaining());
-            buf.put_slice(&self.early[..bytes]);
-            self.early.advance(bytes);
-            if self.early.is_empty() {
-                self.early = BytesMut::new();
-            }
+            give_back(&mut self.early, buf);
             self.conn.note_read();
             return Poll::Ready(Ok(()));
         }
         let before = buf.filled().len();
         let result = self.stream()?.poll_read(cx, buf);
+        if let Poll::Ready(Err(error)) = &result
+            && error.kind() == io::ErrorKind::UnexpectedEof
+            && self.conn.doing() != Doing::Busy
+        {
+            // Under TLS, many clients close without saying so first. Between requests nothing is lost by it.
+            return Poll::Ready(Ok(()));
+        }
         if buf.filled().len() > before {
             self.conn.note_read();
         }
@@ -90,24 +105,25 @@ impl AsyncWrite for Downstream {
 
 impl Drop for Downstream {
     fn drop(&mut self) {
-        if let Some(stream) = self.stream.take()
-            && self.conn.lingers()
-            && tokio::runtime::Handle::try_current().is_ok()
-        {
+        let Some(stream) = self.stream.take() else { return };
+        if self.conn.has_stalled() {
+            // A client that takes nothing takes no farewell either, and the kernel would keep what it was sent.
+            let _ = stream.set_zero_linger();
+        } else if self.conn.lingers() && tokio::runtime::Handle::try_current().is_ok() {
             tokio::task::spawn_local(linger(stream));
         }
     }
 }
 
 /// Says "no more from here", then reads the client's rest away until it closes, within bounds.
-async fn linger(mut stream: TcpStream) {
-    if stream.shutdown().await.is_err() {
-        return;
-    }
+async fn linger(mut stream: Stream) {
     let mut rest = LINGER_BYTES;
     let mut buffer = [0; 4096];
     // A time-out, an error and the client's end are all the same here: the stream is dropped.
     let _ = tokio::time::timeout(LINGER, async {
+        if stream.shutdown().await.is_err() {
+            return;
+        }
         while rest > 0 {
             match stream.read(&mut buffer).await {
                 Ok(bytes) if bytes > 0 => rest = rest.saturating_sub(bytes),

@@ -8,10 +8,15 @@
 mod abort;
 mod downstream;
 mod listen;
+mod open;
 mod patrol;
+mod proxy_header;
 mod serve;
+mod stream;
+pub mod tls;
 
 pub use abort::Abort;
+pub use downstream::cut_upgraded;
 pub use listen::{BindError, bind};
 pub use patrol::{ClientConn, Patrol};
 pub use serve::{ConnRules, serve};

@@ -18,6 +18,8 @@ use std::{
 
 use slab::Slab;
 
+use crate::config::settings::Limits;
+
 /// What a connection does, as far as its time limits care.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Doing {
@@ -33,6 +35,7 @@ pub(super) enum Doing {
 /// be `Send`; one thread uses it.
 #[derive(Debug)]
 pub struct ClientConn {
+    /// Never an IPv4 address in IPv6 form.
     pub peer: IpAddr,
     doing: AtomicU8,
     /// When `doing` last changed, in milliseconds of the patrol's clock.
@@ -40,7 +43,13 @@ pub struct ClientConn {
     clock: Arc<AtomicU64>,
     open: AtomicU32,
     is_http2: AtomicBool,
+    is_tls: AtomicBool,
     must_linger: AtomicBool,
+    /// Since when the client takes nothing of what is written, in milliseconds of the patrol's clock; or `NOT_BLOCKED`.
+    blocked_since_ms: AtomicU64,
+    /// The stream is to try a write, whatever it knows.
+    try_write: AtomicBool,
+    stalled: AtomicBool,
     closing: Arc<AtomicBool>,
 }
 
@@ -70,12 +79,54 @@ impl ClientConn {
         self.closing.load(Relaxed)
     }
 
+    pub fn is_http2(&self) -> bool {
+        self.is_http2.load(Relaxed)
+    }
+
+    /// The client speaks TLS with the proxy.
+    pub fn is_tls(&self) -> bool {
+        self.is_tls.load(Relaxed)
+    }
+
+    /// True once it was ended because the client took nothing of what waited for it.
+    pub fn has_stalled(&self) -> bool {
+        self.stalled.load(Relaxed)
+    }
+
+    /// The client's side took bytes, or did not.
+    pub(super) fn note_write(&self, blocked: bool) {
+        let known = self.blocked_since_ms.load(Relaxed) != NOT_BLOCKED;
+        if known != blocked {
+            let since = if blocked { self.clock.load(Relaxed) } else { NOT_BLOCKED };
+            self.blocked_since_ms.store(since, Relaxed);
+        }
+    }
+
+    /// True, once, if a write is to be tried now.
+    pub(super) fn takes_a_try(&self) -> bool {
+        self.try_write.load(Relaxed) && self.try_write.swap(false, Relaxed)
+    }
+
+    fn blocked_for_ms(&self) -> Option<u64> {
+        let since = Some(self.blocked_since_ms.load(Relaxed)).filter(|since| *since != NOT_BLOCKED)?;
+        Some(self.clock.load(Relaxed).saturating_sub(since))
+    }
+
     pub(super) fn lingers(&self) -> bool {
         self.must_linger.load(Relaxed)
     }
 
     pub(super) fn set_http2(&self) {
         self.is_http2.store(true, Relaxed);
+    }
+
+    pub(super) fn set_tls(&self) {
+        self.is_tls.store(true, Relaxed);
+    }
+
+    /// HTTP begins, with a part of a head or without one; its time begins, too.
+    pub(super) fn begin(&self, with_a_head: bool) {
+        self.set(if with_a_head { Doing::Head } else { Doing::Idle });
     }
 
     /// Bytes came.
@@ -103,15 +154,21 @@ impl ClientConn {
     }
 }
 
+const NOT_BLOCKED: u64 = u64::MAX;
+
 /// What a connection's task is told to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Order {
+    /// Poll the connection again: a write is to be tried.
+    Look,
     /// Shutdown began: HTTP/2 says GOAWAY and goes on with what is open.
     Announce,
     /// Close as soon as nothing is open.
     Finish,
     /// The connection's own time is over.
     Expire,
+    /// The client takes nothing: let go of the connection as it is.
+    Sever,
 }
 
 /// All client connections of a worker.
@@ -157,16 +214,25 @@ impl Patrol {
     }
 
     /// Moves the clock on and ends connections whose time is over.
-    pub fn tick(&self, now: Instant, header_timeout: Duration, idle_timeout: Duration) {
+    pub fn tick(&self, now: Instant, limits: &Limits) {
         self.clock.store(now.saturating_duration_since(self.started).as_millis() as u64, Relaxed);
         for (_, post) in self.posts.borrow_mut().iter_mut() {
+            if let Some(limit) = limits.send_timeout {
+                post.look_at_writes(limit);
+            }
             let limit = match post.conn.doing() {
                 Doing::Busy => continue,
-                Doing::Head => header_timeout,
-                Doing::Idle => idle_timeout,
+                Doing::Head => limits.header_timeout,
+                Doing::Idle => limits.idle_timeout,
             };
-            if u128::from(post.conn.for_ms()) >= limit.as_millis() {
+            let doing_for = Duration::from_millis(post.conn.for_ms());
+            if doing_for >= limit {
                 post.give(Order::Expire);
+            }
+            // An HTTP/2 connection without a request that has not ended by itself has a client that leaves the last part
+            // of an answer where it is.
+            if post.conn.is_http2() && limits.send_timeout.is_some_and(|send| doing_for >= limit + send) {
+                post.give(Order::Sever);
             }
         }
     }
@@ -190,22 +256,44 @@ impl Patrol {
     }
 
     pub(super) fn watch(self: &Rc<Self>, peer: IpAddr) -> Watched {
-        let conn = Arc::new(ClientConn {
+        let conn = self.conn(peer);
+        let post = Post { conn: conn.clone(), order: self.standing_order.get(), waker: None };
+        Watched { patrol: self.clone(), key: self.posts.borrow_mut().insert(post), conn }
+    }
+
+    fn conn(&self, peer: IpAddr) -> Arc<ClientConn> {
+        Arc::new(ClientConn {
             peer,
             doing: AtomicU8::new(Doing::Idle as u8),
             since_ms: AtomicU64::new(self.clock.load(Relaxed)),
             clock: self.clock.clone(),
             open: AtomicU32::new(0),
             is_http2: AtomicBool::new(false),
+            is_tls: AtomicBool::new(false),
             must_linger: AtomicBool::new(false),
+            blocked_since_ms: AtomicU64::new(NOT_BLOCKED),
+            try_write: AtomicBool::new(false),
+            stalled: AtomicBool::new(false),
             closing: self.closing.clone(),
-        });
-        let post = Post { conn: conn.clone(), order: self.standing_order.get(), waker: None };
-        Watched { patrol: self.clone(), key: self.posts.borrow_mut().insert(post), conn }
+        })
     }
 }
 
 impl Post {
+    /// Lets go of a client that takes nothing. The kernel tells of room in its buffer only when a third of it is free,
+    /// which a slow client may need longer for than the limit; so from the middle of the time on a write is tried.
+    fn look_at_writes(&mut self, limit: Duration) {
+        let Some(blocked_ms) = self.conn.blocked_for_ms() else { return };
+        let blocked = Duration::from_millis(blocked_ms);
+        if blocked >= limit {
+            self.conn.stalled.store(true, Relaxed);
+            self.give(Order::Sever);
+        } else if blocked >= limit / 2 {
+            self.conn.try_write.store(true, Relaxed);
+            self.give(Order::Look);
+        }
+    }
+
     fn give(&mut self, order: Order) {
         self.order = self.order.max(Some(order));
         if let Some(waker) = self.waker.take() {
@@ -229,6 +317,22 @@ impl Watched {
     }
 }
 
+impl Watched {
+    /// It is another's connection than the one that the socket names. To be called before anybody else has `conn`.
+    pub(super) fn rename(&mut self, peer: IpAddr) {
+        let conn = self.patrol.conn(peer);
+        conn.doing.store(self.conn.doing.load(Relaxed), Relaxed);
+        conn.since_ms.store(self.conn.since_ms.load(Relaxed), Relaxed);
+        self.patrol.posts.borrow_mut()[self.key].conn = conn.clone();
+        self.conn = conn;
+    }
+
+    /// Gives an order again that could not be carried out when it came.
+    pub(super) fn repeat(&self, order: Order) {
+        self.patrol.posts.borrow_mut()[self.key].give(order);
+    }
+}
+
 impl Drop for Watched {
     fn drop(&mut self) {
         self.patrol.posts.borrow_mut().remove(self.key);
@@ -246,7 +350,20 @@ mod tests {
     use super::*;
 
     const HEADER: Duration = Duration::from_secs(10);
-    const IDLE: Duration = Duration::from_secs(75);
+
+    fn limits() -> Limits {
+        Limits {
+            header_timeout: HEADER,
+            idle_timeout: Duration::from_secs(75),
+            body_timeout: None,
+            send_timeout: Some(Duration::from_secs(600)),
+            header_bytes_max: 0,
+            headers_max: 0,
+            streams_max: 0,
+            connections_max: 0,
+            replay_buffer_total: 0,
+        }
+    }
 
     #[test]
     fn each_state_has_its_own_limit() {
@@ -254,7 +371,7 @@ mod tests {
         let patrol = Patrol::new(start);
         let watched = patrol.watch(IpAddr::from([127, 0, 0, 1]));
         let cx = Context::from_waker(Waker::noop());
-        let at = |seconds| patrol.tick(start + Duration::from_secs(seconds), HEADER, IDLE);
+        let at = |seconds| patrol.tick(start + Duration::from_secs(seconds), &limits());
         at(74);
         assert!(watched.poll_order(&cx).is_pending(), "idle for less than its limit");
         watched.conn.note_read();
@@ -276,8 +393,32 @@ mod tests {
         let cx = Context::from_waker(Waker::noop());
         watched.conn.note_read();
         watched.conn.note_read();
-        patrol.tick(start + HEADER, HEADER, IDLE);
+        patrol.tick(start + HEADER, &limits());
         assert_eq!(watched.poll_order(&cx), Poll::Ready(Order::Expire));
+    }
+
+    #[test]
+    fn a_client_that_takes_nothing_is_let_go_but_not_before_a_try() {
+        let start = Instant::now();
+        let patrol = Patrol::new(start);
+        let watched = patrol.watch(IpAddr::from([127, 0, 0, 1]));
+        let cx = Context::from_waker(Waker::noop());
+        let at = |seconds| patrol.tick(start + Duration::from_secs(seconds), &limits());
+        watched.conn.enter();
+        watched.conn.note_write(true);
+        at(299);
+        assert!(watched.poll_order(&cx).is_pending() && !watched.conn.takes_a_try());
+        at(300);
+        assert_eq!(watched.poll_order(&cx), Poll::Ready(Order::Look));
+        assert!(watched.conn.takes_a_try() && !watched.conn.takes_a_try());
+        watched.conn.note_write(false);
+        watched.conn.note_write(true);
+        at(899);
+        assert_eq!(watched.poll_order(&cx), Poll::Ready(Order::Look), "what it took gives it the whole time again");
+        assert!(!watched.conn.has_stalled());
+        at(900);
+        assert_eq!(watched.poll_order(&cx), Poll::Ready(Order::Sever));
+        assert!(watched.conn.has_stalled());
     }
 
     #[test]

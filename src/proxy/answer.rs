@@ -32,6 +32,9 @@ pub(super) fn failure(exchange: &Rc<Exchange>, failure: &Failure, version: Versi
     headers::mark(fields, exchange);
     if closes(failure.kind) && version < Version::HTTP_2 {
         fields.insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    if version < Version::HTTP_2 {
+        // The rest of a body may still come; a reset for it must not erase the answer (RFC 9112 section 9.6).
         exchange.client.conn.must_linger();
     }
     exchange.answered(answer.status().as_u16(), false);
@@ -42,7 +45,12 @@ pub(super) fn failure(exchange: &Rc<Exchange>, failure: &Failure, version: Versi
 fn closes(kind: FailureKind) -> bool {
     matches!(
         kind,
-        FailureKind::BadRequest | FailureKind::UnknownCoding | FailureKind::ClientBody | FailureKind::MethodRefused
+        FailureKind::BadRequest
+            | FailureKind::UnknownCoding
+            | FailureKind::ClientBody
+            | FailureKind::BodyTooLarge
+            | FailureKind::BodyTimeout
+            | FailureKind::MethodRefused
     )
 }
 
@@ -62,7 +70,7 @@ fn json(exchange: &Rc<Exchange>, failure: &Failure) -> Response<AnswerBody> {
     let mut answer = Response::new(AnswerBody::own(Bytes::from(text), exchange));
     *answer.status_mut() = StatusCode::from_u16(failure.kind.status()).unwrap_or(StatusCode::BAD_GATEWAY);
     answer.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    if matches!(failure.kind.status(), 503) {
+    if matches!(failure.kind.status(), 429 | 503) {
         answer.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
     }
     answer

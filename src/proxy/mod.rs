@@ -9,6 +9,7 @@
 
 mod accept;
 mod answer;
+mod arrival;
 mod assign;
 mod body;
 mod exchange;
@@ -17,8 +18,11 @@ mod handler;
 mod headers;
 mod replay;
 mod request_id;
+mod retry;
+mod rewrite;
 mod route;
 mod tunnel;
+mod turn;
 mod view;
 mod worker;
 

@@ -35,7 +35,7 @@ impl Check<'_> {
     }
 
     /// Without trailing slashes, since whole segments are matched. `/` takes everything, as no prefix does.
-    fn path_prefix(&mut self, given: &Spanned<String>) -> Option<String> {
+    pub(super) fn path_prefix(&mut self, given: &Spanned<String>) -> Option<String> {
         let prefix = given.get_ref();
         if !prefix.starts_with('/') {
             let hint = format!("write {:?}", format!("/{prefix}"));

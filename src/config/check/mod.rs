@@ -4,10 +4,13 @@
 //! still checked; settings leave this room only if nothing was noted. Never: reading the disk.
 
 mod clash;
+mod edits;
 mod match_rule;
 mod process;
 mod service;
 mod slot;
+mod tls;
+mod traffic;
 mod values;
 
 use std::{path::PathBuf, sync::Arc};

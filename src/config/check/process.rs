@@ -11,6 +11,7 @@ use crate::config::{
     schema,
     settings::{
         AccessLog, AdminListen, AdminSettings, Limits, LogFormat, LogSettings, ProxySettings, ShutdownSettings,
+        TlsSettings,
     },
 };
 
@@ -22,6 +23,9 @@ impl Check<'_> {
                 0 => thread::available_parallelism().map_or(1, usize::from),
                 count => count,
             },
+            trusted_proxies: self.networks(&given.trusted_proxies),
+            proxy_protocol: self.networks(&given.proxy_protocol),
+            tls: given.tls.as_ref().and_then(|tls| self.tls(tls)),
             limits: self.limits(&given.limits),
             shutdown: self.shutdown(&given.shutdown),
             access_log: self.access_log(given),
@@ -39,6 +43,8 @@ impl Check<'_> {
         Limits {
             header_timeout: self.positive(&given.header_timeout, default.header_timeout),
             idle_timeout: self.positive(&given.idle_timeout, default.idle_timeout),
+            body_timeout: self.unless_off(&given.body_timeout, default.body_timeout),
+            send_timeout: self.unless_off(&given.send_timeout, default.send_timeout),
             header_bytes_max: self.size(&given.header_bytes_max, 8 << 10..=16 << 20, default.header_bytes_max),
             headers_max: self.whole(&given.headers_max, 1..=10_000, default.headers_max),
             streams_max: self.whole(&given.streams_max, 1..=1_000_000, default.streams_max),
@@ -66,22 +72,31 @@ impl Check<'_> {
 
     pub(super) fn admin(&mut self, given: &schema::Admin) -> AdminSettings {
         let token_file = self.filled(&given.token_file).map(|path| self.beside_the_file(path));
+        let tls = given.tls.as_ref().and_then(|tls| self.tls(tls));
         let Some(listen) = &given.listen else {
-            return AdminSettings { listen: AdminListen::Tcp(defaults::ADMIN_LISTEN), token_file };
+            return AdminSettings { listen: AdminListen::Tcp(defaults::ADMIN_LISTEN), token_file, tls };
         };
+        let knows_callers = token_file.is_some() || tls.as_ref().is_some_and(TlsSettings::knows_clients);
         let span = listen.span();
         let listen = match listen.get_ref().strip_prefix("unix:") {
-            Some(path) => AdminListen::Unix(self.socket_path(span, path)),
-            None => AdminListen::Tcp(self.admin_address(span, listen.get_ref(), token_file.is_some())),
+            Some(path) => {
+                if let Some(tls) = &given.tls {
+                    let hint = "take the table out; only the socket's owner can connect to it";
+                    self.warn(tls.span(), "a unix socket is not spoken to over TLS", hint);
+                }
+                AdminListen::Unix(self.socket_path(span, path))
+            }
+            None => AdminListen::Tcp(self.admin_address(span, listen.get_ref(), knows_callers)),
         };
-        AdminSettings { listen, token_file }
+        AdminSettings { listen, token_file, tls }
     }
 
-    fn admin_address(&mut self, span: Span, text: &str, has_token: bool) -> SocketAddr {
+    fn admin_address(&mut self, span: Span, text: &str, knows_callers: bool) -> SocketAddr {
         let address = self.socket(span.clone(), text, defaults::ADMIN_LISTEN);
-        if !address.ip().to_canonical().is_loopback() && !has_token {
+        if !address.ip().to_canonical().is_loopback() && !knows_callers {
             let message = format!("{address} is open to the network, and there is no `token_file`");
-            self.refuse(span, message, "add `token_file`, or listen on 127.0.0.1 or a unix: socket");
+            let hint = "add `token_file` or `tls.client_ca`, or listen on 127.0.0.1 or a unix: socket";
+            self.refuse(span, message, hint);
         }
         address
     }

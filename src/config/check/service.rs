@@ -37,6 +37,13 @@ impl Check<'_> {
             health,
             timeouts: self.timeouts(&given.timeouts),
             pool: self.pool(&given.pool),
+            balance: self.balance(&given.balance),
+            ejection: self.ejection(&given.ejection),
+            retry: self.retry(&given.retry),
+            limits: self.service_limits(&given.limits),
+            tls: self.upstream_tls(&given.tls),
+            request: self.request_rules(&given.request),
+            answer: self.edits(&given.answer.remove, &given.answer.set, &given.answer.add),
             drain: DrainSettings { cut_after: self.unless_off(&given.drain.cut_after, None) },
         })
     }
@@ -95,7 +102,7 @@ impl Check<'_> {
         if !text.starts_with('/') || text.contains('#') || text.parse::<PathAndQuery>().is_err() {
             self.refuse(path.span(), format!("{text:?} is not a path"), "write such as \"/v2/health/ready\"");
         }
-        HttpProbe::Get { path: text.clone() }
+        HttpProbe::Get { path: text.clone(), statuses: self.statuses(&given.status, &defaults::HEALTH_STATUSES) }
     }
 
     fn timeouts(&mut self, given: &schema::Timeouts) -> Timeouts {
@@ -103,6 +110,9 @@ impl Check<'_> {
         Timeouts {
             connect: self.positive(&given.connect, default.connect),
             first_byte: self.unless_off(&given.first_byte, default.first_byte),
+            idle: self.unless_off(&given.idle, default.idle),
+            request: self.unless_off(&given.request, default.request),
+            tunnel_idle: self.unless_off(&given.tunnel_idle, default.tunnel_idle),
         }
     }
 
@@ -111,6 +121,7 @@ impl Check<'_> {
         PoolSettings {
             idle_timeout: self.positive(&given.idle_timeout, default.idle_timeout),
             idle_max: self.whole(&given.idle_max, 0..=1_000_000, default.idle_max),
+            resolve_interval: self.positive(&given.resolve_interval, default.resolve_interval),
         }
     }
 

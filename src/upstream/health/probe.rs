@@ -51,15 +51,16 @@ async fn ask_http(target: &Target, settings: &HealthSettings) -> Result<String, 
         // An HTTP/2 address that takes everything may well be a bare gRPC server.
         (_, UpstreamProtocol::H2c) if settings.grpc != GrpcProbe::Connect => ask_grpc(target, settings).await,
         (HttpProbe::Connect, _) => connect_only(target, settings).await,
-        (HttpProbe::Get { path }, protocol) => {
+        (HttpProbe::Get { path, statuses }, protocol) => {
             let what = format!("GET {path}");
             let request = request(Method::GET, path, target, protocol, Bytes::new());
             let request = request.map_err(|error| format!("{what} cannot be asked: {error}"))?;
             let answer = exchange(target, settings, request, protocol).await.map_err(|why| format!("{what}: {why}"))?;
-            if answer.status == 200 {
-                Ok(format!("{what} answered 200"))
+            if statuses.contains(&answer.status) {
+                Ok(format!("{what} answered {}", answer.status))
             } else {
-                Err(format!("{what} answered {}, only 200 is ready", answer.status))
+                let ready: Vec<_> = statuses.iter().map(u16::to_string).collect();
+                Err(format!("{what} answered {}, only {} is ready", answer.status, ready.join(" or ")))
             }
         }
     }
