@@ -1,4 +1,4 @@
-//! The commands that need more than the admin API: `run`, `check` and `demo`.
+//! The commands that need more than the admin API: `run`, `check` and `demo`; the others are handed over.
 
 use std::{future::poll_fn, io, path::Path, pin::pin, task::Poll};
 
@@ -17,6 +17,9 @@ pub fn execute(args: &Args) -> u8 {
     let result = match &args.command {
         Command::Run(run_args) => run(&run_args.config),
         Command::Check(check_args) => return check(&check_args.config, args.options.json),
+        Command::Golden(golden_args) => {
+            return cli::golden(golden_args, args.options.json, &mut io::stdout(), &mut io::stderr());
+        }
         Command::Demo(demo_args) => play(demo_args.script),
         Command::Client(command) => {
             return cli::run(command, &args.options, &mut io::stdout(), &mut io::stderr(), cli::wants_colour());
