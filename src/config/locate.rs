@@ -32,10 +32,12 @@ mod tests {
         for (tables, place) in [("[service.tls]\nca = \"x.pem\"\n", "14:6"), ("tls = { ca = \"x.pem\" }\n", "10:14")] {
             let dotted = tables.starts_with("tls");
             let (before, after) = if dotted { (tables, "") } else { ("", tables) };
-            let second = format!("[[service]]\n{before}name = \"b\"\n[service.blue]\nendpoints = [\"http://h:2\"]\n{after}");
+            let second =
+                format!("[[service]]\n{before}name = \"b\"\n[service.blue]\nendpoints = [\"http://h:2\"]\n{after}");
             let text = format!("version = 1\n\n\n[[service]]\n{service}{second}");
             let loaded = crate::config::parse(&text, "test.toml").unwrap();
-            let problem = loaded.problem_of_service(Path::new("test.toml"), 1, &["tls", "ca"], "cannot be read", "mend it");
+            let problem =
+                loaded.problem_of_service(Path::new("test.toml"), 1, &["tls", "ca"], "cannot be read", "mend it");
             assert_eq!(problem.to_string(), format!("test.toml:{place}: service[1].tls.ca: cannot be read; mend it"));
         }
     }

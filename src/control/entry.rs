@@ -101,7 +101,8 @@ impl SlotEntry {
             self.endpoints = before;
             return;
         }
-        self.endpoints = self.contents.endpoints.iter().map(|wanted| adopt(wanted, &before, same_limits, tls)).collect();
+        self.endpoints =
+            self.contents.endpoints.iter().map(|wanted| adopt(wanted, &before, same_limits, tls)).collect();
         for gone in before.iter().filter(|old| !self.endpoints.iter().any(|kept| kept.id == old.id)) {
             gone.withdraw();
         }

@@ -181,7 +181,11 @@ impl Controller {
             match job.gates.iter().find(|(gated, what, _)| gated == name && what == contents) {
                 Some((_, _, report)) if report.passed => {}
                 Some((_, _, report)) => failed.push(self.gate_problem(name, service.active, report)),
-                None => missing.push((name.clone(), contents.clone(), gate(entry, service, contents, &client(&job.tls, name)))),
+                None => missing.push((
+                    name.clone(),
+                    contents.clone(),
+                    gate(entry, service, contents, &client(&job.tls, name)),
+                )),
             }
         }
         if !failed.is_empty() {
@@ -294,7 +298,9 @@ impl Controller {
                 lines.push(added_line(settings, actor));
                 continue;
             };
-            let Some((what, action)) = change_in_words(entry, service, &client(&job.tls, &settings.name)) else { continue };
+            let Some((what, action)) = change_in_words(entry, service, &client(&job.tls, &settings.name)) else {
+                continue;
+            };
             words.push(format!("service {}: {what}", settings.name));
             let before = entry.machine.active();
             let mut line = file_line(entry, action, entry.machine.generation().next(), actor, None);

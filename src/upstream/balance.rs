@@ -117,13 +117,7 @@ impl Field {
 }
 
 /// The smaller, the better.
-fn standing(
-    local: &LocalEndpoint,
-    policy: &BalanceSettings,
-    avoid: &[EndpointId],
-    now: Instant,
-    chance: f64,
-) -> u8 {
+fn standing(local: &LocalEndpoint, policy: &BalanceSettings, avoid: &[EndpointId], now: Instant, chance: f64) -> u8 {
     let endpoint = &local.endpoint;
     let health = match endpoint.health() {
         EndpointHealth::Healthy => 0,

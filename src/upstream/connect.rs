@@ -133,8 +133,7 @@ impl Target {
     /// Tries one address after the other; each gets its part of the time that is left.
     async fn connect_to_one(&self, names: &Names, until: Instant) -> Result<TcpStream, ConnectError> {
         let url = || self.url.to_string();
-        let (known, order) =
-            names.addresses().await.map_err(|source| ConnectError::Name { url: url(), source })?;
+        let (known, order) = names.addresses().await.map_err(|source| ConnectError::Name { url: url(), source })?;
         let mut failure = io::Error::new(io::ErrorKind::TimedOut, "no address answered in time");
         for (tried, address) in order.iter().map(|index| &known[*index]).enumerate() {
             let left = until.saturating_duration_since(Instant::now()) / (order.len() - tried) as u32;
@@ -171,7 +170,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_name_with_several_addresses_spreads_and_a_dead_one_is_passed_over() {
-        let listeners = [TcpListener::bind("127.0.0.1:0").await.unwrap(), TcpListener::bind("127.0.0.1:0").await.unwrap()];
+        let listeners =
+            [TcpListener::bind("127.0.0.1:0").await.unwrap(), TcpListener::bind("127.0.0.1:0").await.unwrap()];
         let ports: Vec<_> = listeners.iter().map(|one| one.local_addr().unwrap().port()).collect();
         let fake = Arc::new(Fake::default());
         fake.say(&ports);

@@ -103,10 +103,9 @@ impl Endpoint {
 
     /// Keeps the addresses of its names fresh; never returns.
     pub(super) async fn keep_names_fresh(&self, interval: Duration) {
-        let keep = |target: Option<&Target>| async move {
-            if let Some(target) = target {
-                target.keep_fresh(interval).await;
-            }
+        let keep = async |target: Option<&Target>| match target {
+            Some(target) => target.keep_fresh(interval).await,
+            None => std::future::pending().await,
         };
         tokio::join!(keep(self.http()), keep(self.own_grpc()));
     }

@@ -274,7 +274,9 @@ fn in_words(error: &rustls::Error) -> String {
             "the server does not offer the HTTP version of this endpoint by ALPN".to_owned()
         }
         rustls::Error::AlertReceived(alert) => format!("the server refused the TLS handshake ({alert:?})"),
-        rustls::Error::InvalidMessage(_) => "what the server sent is not TLS; does it speak it on this port?".to_owned(),
+        rustls::Error::InvalidMessage(_) => {
+            "what the server sent is not TLS; does it speak it on this port?".to_owned()
+        }
         other => other.to_string(),
     }
 }

@@ -104,7 +104,9 @@ fn request(
         UpstreamProtocol::Http1 => {
             builder.uri(path).header(header::HOST, &target.authority).header(header::CONNECTION, "close")
         }
-        UpstreamProtocol::H2c => builder.version(Version::HTTP_2).uri(format!("{}://{}{path}", target.scheme(), target.authority)),
+        UpstreamProtocol::H2c => {
+            builder.version(Version::HTTP_2).uri(format!("{}://{}{path}", target.scheme(), target.authority))
+        }
     };
     let builder = if body.is_empty() {
         builder

@@ -52,7 +52,10 @@ impl Try<'_> {
                 matches!(source.kind(), ErrorKind::ConnectionRefused | ErrorKind::ConnectionReset | ErrorKind::NotFound)
             }
             ConnectError::Handshake { .. } => true,
-            ConnectError::Name { .. } | ConnectError::Tls { .. } | ConnectError::Timeout { .. } | ConnectError::Down { .. } => false,
+            ConnectError::Name { .. }
+            | ConnectError::Tls { .. }
+            | ConnectError::Timeout { .. }
+            | ConnectError::Down { .. } => false,
         };
         if refused && self.outage.since.get().is_none() {
             self.outage.since.set(Some(now));

@@ -5,8 +5,8 @@ use std::error::Error as _;
 use http::Request;
 
 use super::RequestBody;
-use crate::upstream::tls::tls_failure;
 use crate::telemetry::FailureKind;
+use crate::upstream::tls::tls_failure;
 
 /// A request failed before the head of its answer was complete.
 #[derive(Debug, thiserror::Error)]
