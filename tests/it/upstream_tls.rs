@@ -103,7 +103,7 @@ async fn the_name_can_be_given_and_a_plain_server_is_told() {
     assert_eq!(door.seen.agreed.lock().unwrap()[0].0.as_deref(), Some("model.test"));
     let refused = proxy.admin.call("POST", "/v1/services/iris/switch", Some(json!({"to": "green"}))).await;
     assert_eq!(refused.status, 409, "{}", refused.text);
-    assert!(refused.text.contains("no TLS"), "{}", refused.text);
+    assert!(refused.text.contains("no TLS handshake"), "{}", refused.text);
 }
 
 /// Fails when: the proxy's certificate is not shown, or that it is missing is not told as what it is.

@@ -9,7 +9,7 @@ use std::{
     },
 };
 
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, date_time_ymd};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, date_time_ymd};
 use rustls::{
     HandshakeKind, RootCertStore, ServerConfig,
     crypto::aws_lc_rs,
@@ -37,6 +37,9 @@ impl Authority {
     pub(crate) fn new() -> Self {
         let mut params = CertificateParams::new(Vec::new()).unwrap();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        // Each with a name of its own, so that none is taken for another that has lost its key.
+        static COUNT: AtomicU64 = AtomicU64::new(0);
+        params.distinguished_name.push(DnType::CommonName, format!("authority {}", COUNT.fetch_add(1, SeqCst)));
         Self(CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap())
     }
 
