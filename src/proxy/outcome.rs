@@ -22,10 +22,12 @@ impl<'a> Sent<'a> {
 
     /// The head of an answer came.
     pub(super) fn answered(&self, status: StatusCode) {
-        if let Some(at) = self.at {
+        let outcome = Outcome::of_status(status.as_u16());
+        // A refusal comes quickly, and quickness must not attract more requests.
+        if let Some(at) = self.at.filter(|_| outcome == Outcome::Ok) {
             self.local.observe_latency(at.elapsed());
         }
-        report(self.held, self.local, Outcome::of_status(status.as_u16()));
+        report(self.held, self.local, outcome);
     }
 
     /// No answer in the endpoint's time. Whatever it would have said, it took at least so long.

@@ -10,7 +10,7 @@ use std::{
 
 use tokio::{
     net::{TcpStream, UnixStream},
-    time::{Instant, timeout},
+    time::{Instant, timeout, timeout_at},
 };
 
 use super::{
@@ -30,8 +30,8 @@ pub enum ConnectError {
     Name { url: String, source: io::Error },
     #[error("{url}: {source}")]
     Io { url: String, source: io::Error },
-    #[error("{url}: no connection within {}", humantime::format_duration(*.within))]
-    Timeout { url: String, within: Duration },
+    #[error("{url}: no {what} within {}", humantime::format_duration(*.within))]
+    Timeout { url: String, what: &'static str, within: Duration },
     #[error("{url}: the HTTP handshake failed: {source}")]
     Handshake { url: String, source: hyper::Error },
     #[error("{url}: no TLS: {why}")]
@@ -107,12 +107,23 @@ impl Target {
     /// # Errors
     /// As [`ConnectError`] says. Dropping the future gives the attempt up.
     pub async fn connect(&self, within: Duration) -> Result<UpstreamStream, ConnectError> {
-        match timeout(within, self.open(Instant::now() + within)).await {
-            Ok(result) => result,
-            Err(_elapsed) => Err(ConnectError::Timeout { url: self.url.to_string(), within }),
+        let until = Instant::now() + within;
+        let late = |what| ConnectError::Timeout { url: self.url.to_string(), what, within };
+        let stream = match timeout_at(until, self.open(until)).await {
+            Ok(stream) => stream?,
+            Err(_elapsed) => return Err(late("connection")),
+        };
+        match (stream, &self.tls) {
+            (UpstreamStream::Tcp(stream), Some(tls)) => match timeout_at(until, tls.connect(stream)).await {
+                Ok(Ok(stream)) => Ok(UpstreamStream::Tls(Box::new(stream))),
+                Ok(Err(why)) => Err(ConnectError::Tls { url: self.url.to_string(), why }),
+                Err(_elapsed) => Err(late("TLS handshake")),
+            },
+            (stream, _) => Ok(stream),
         }
     }
 
+    /// In clear.
     async fn open(&self, until: Instant) -> Result<UpstreamStream, ConnectError> {
         let failed = |source| ConnectError::Io { url: self.url.to_string(), source };
         let stream = match &self.place {
@@ -121,13 +132,7 @@ impl Target {
             Place::Name(names) => self.connect_to_one(names, until).await?,
         };
         stream.set_nodelay(true).map_err(failed)?;
-        match &self.tls {
-            None => Ok(UpstreamStream::Tcp(stream)),
-            Some(tls) => match tls.connect(stream).await {
-                Ok(stream) => Ok(UpstreamStream::Tls(Box::new(stream))),
-                Err(why) => Err(ConnectError::Tls { url: self.url.to_string(), why }),
-            },
-        }
+        Ok(UpstreamStream::Tcp(stream))
     }
 
     /// Tries one address after the other; each gets its part of the time that is left.

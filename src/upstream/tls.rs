@@ -262,6 +262,11 @@ fn in_words(error: &rustls::Error) -> String {
                  none (unknown issuer)"
                     .to_owned()
             }
+            CertificateError::BadSignature => {
+                "the server's certificate names a known issuer and is not signed by it; was the authority made anew? (bad \
+                 signature)"
+                    .to_owned()
+            }
             CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
                 format!("the server's certificate is for another name; see service.tls.server_name ({error})")
             }

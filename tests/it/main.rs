@@ -9,10 +9,12 @@
 )]
 
 mod bad_input;
+mod balancing;
 mod body_limits;
 mod client_timeouts;
 mod drain;
 mod edits;
+mod ejection;
 mod grpc;
 mod headers;
 mod house;
@@ -37,5 +39,6 @@ mod trust;
 mod under_load;
 mod upstream_faults;
 mod upstream_timeouts;
+mod upstream_tls;
 mod upstream_wire;
 mod websocket;

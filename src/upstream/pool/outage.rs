@@ -100,7 +100,7 @@ mod tests {
     #[test]
     fn silence_is_no_outage_to_wait_for() {
         let (outage, now) = (Outage::default(), Instant::now());
-        let error = ConnectError::Timeout { url: String::new(), within: WAIT };
+        let error = ConnectError::Timeout { url: String::new(), what: "connection", within: WAIT };
         outage.attempt(now, WAIT).unwrap().failed(&error, now);
         assert!(!outage.is_younger_than(WAIT, now));
     }
