@@ -11,6 +11,7 @@
 mod bad_input;
 mod drain;
 mod grpc;
+mod h2_wire;
 mod headers;
 mod house;
 mod promises;
