@@ -10,6 +10,8 @@ use std::{
 };
 
 use bytes::{Buf as _, BytesMut};
+use hyper::upgrade::Upgraded;
+use hyper_util::rt::TokioIo;
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf},
     net::TcpStream,
@@ -52,6 +54,16 @@ impl Downstream {
 
     fn stream(&mut self) -> io::Result<Pin<&mut TcpStream>> {
         self.stream.as_mut().map(Pin::new).ok_or_else(|| io::ErrorKind::NotConnected.into())
+    }
+}
+
+/// Cuts a client's upgraded connection: the close that follows is a reset.
+pub fn cut_upgraded(upgraded: Upgraded) {
+    if let Ok(parts) = upgraded.downcast::<TokioIo<Downstream>>()
+        && let Some(stream) = &parts.io.inner().stream
+    {
+        // A socket that cannot be told so is closed in the ordinary way.
+        let _ = socket2::SockRef::from(stream).set_linger(Some(Duration::ZERO));
     }
 }
 

@@ -13,6 +13,7 @@ mod serve;
 pub mod tls;
 
 pub use abort::Abort;
+pub use downstream::cut_upgraded;
 pub use listen::{BindError, bind};
 pub use patrol::{ClientConn, Patrol};
 pub use serve::{ConnRules, serve};

@@ -35,6 +35,7 @@ pub(super) enum Doing {
 /// be `Send`; one thread uses it.
 #[derive(Debug)]
 pub struct ClientConn {
+    /// Never an IPv4 address in IPv6 form.
     pub peer: IpAddr,
     doing: AtomicU8,
     /// When `doing` last changed, in milliseconds of the patrol's clock.

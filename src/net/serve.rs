@@ -97,7 +97,7 @@ where
     let Ok(peer) = stream.peer_addr() else {
         return; // The client is gone already.
     };
-    let watched = patrol.watch(peer.ip());
+    let watched = patrol.watch(peer.ip().to_canonical());
     let mut early = BytesMut::new();
     let Some(is_http2) = tell_protocol(&mut stream, &mut early, &watched).await else {
         return;

@@ -11,6 +11,7 @@ use std::{
 use http::{HeaderValue, Method};
 
 use super::{
+    headers,
     view::{LocalService, LocalSlot},
     worker::Worker,
 };
@@ -36,6 +37,14 @@ pub(super) struct Held {
     pub(super) lease: Lease,
 }
 
+/// What the access log says of a request.
+#[derive(Debug)]
+struct Line {
+    client: IpAddr,
+    method: Method,
+    path: Box<str>,
+}
+
 /// One request and its answer. Dropped when the last byte is out, or nobody wants it any more.
 #[derive(Debug)]
 pub(super) struct Exchange {
@@ -44,8 +53,10 @@ pub(super) struct Exchange {
     pub(super) request_id: HeaderValue,
     pub(super) started: Instant,
     pub(super) is_grpc: bool,
+    /// The peer's word about the client is taken.
+    pub(super) peer_is_trusted: bool,
     /// Kept only for the access log.
-    line: Option<(Method, Box<str>)>,
+    line: Option<Line>,
     held: RefCell<Option<Held>>,
     /// Its place among those that the slot takes at once, if it counts them.
     place: RefCell<Option<Place>>,
@@ -64,13 +75,23 @@ impl Exchange {
         started: Instant,
     ) -> Rc<Self> {
         client.conn.enter();
-        let line = worker.access.as_ref().map(|_| (request.method.clone(), request.uri.path().into()));
+        let peer = client.conn.peer;
+        let peer_is_trusted = worker.trusts(peer);
+        let line = worker.access.as_ref().map(|_| Line {
+            client: match peer_is_trusted {
+                true => headers::client_behind(&request.headers, peer, |address| worker.trusts(address)),
+                false => peer,
+            },
+            method: request.method.clone(),
+            path: request.uri.path().into(),
+        });
         Rc::new(Self {
             request_id: worker.request_ids.take_over(request.headers.get("x-request-id")),
             worker: worker.clone(),
             client: client.clone(),
             started,
             is_grpc,
+            peer_is_trusted,
             line,
             held: RefCell::new(None),
             place: RefCell::new(None),
@@ -183,13 +204,13 @@ impl Exchange {
         if let (None, Some(kind)) = (counted, failure) {
             self.worker.registry.unrouted(kind);
         }
-        if let (Some(sink), Some((method, path))) = (&self.worker.access, &self.line) {
+        if let (Some(sink), Some(line)) = (&self.worker.access, &self.line) {
             let held = self.held.borrow();
             let held = held.as_ref();
             sink.record(&AccessRecord {
-                client: self.peer(),
-                method: method.as_str(),
-                path,
+                client: line.client,
+                method: line.method.as_str(),
+                path: &line.path,
                 status,
                 request_id: self.request_id.to_str().unwrap_or_default(),
                 service: held.map_or("", |held| held.service.service.settings.name.as_str()),

@@ -37,7 +37,7 @@ pub(super) async fn forward(
     body: Incoming,
     upgrade: Option<HeaderValue>,
 ) -> Result<Response<AnswerBody>, Failure> {
-    let on_upgrade = head.extensions.remove::<OnUpgrade>().filter(|_| upgrade.is_some());
+    let on_upgrade = head.extensions.remove::<OnUpgrade>();
     if let Some(protocol) = &upgrade {
         head.headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
         head.headers.insert(header::UPGRADE, protocol.clone());
@@ -48,7 +48,7 @@ pub(super) async fn forward(
         body: None,
         head: Some(head),
         routed: None,
-        on_upgrade,
+        upgrade: on_upgrade.zip(upgrade),
         attempts: 0,
         has_begun: false,
         replayed: false,
@@ -71,7 +71,8 @@ pub(super) struct Courier<'a> {
     routed: Option<Parts>,
     /// `None` if the request has no body.
     pub(super) body: Option<SharedBody>,
-    on_upgrade: Option<OnUpgrade>,
+    /// The client's end of a tunnel, and the protocols that it asked for.
+    upgrade: Option<(OnUpgrade, HeaderValue)>,
     /// The service's policy permits sending it again.
     pub(super) may_replay: bool,
     /// Times that it was sent, or was to be.
@@ -213,6 +214,10 @@ impl Courier<'_> {
             to_http2(&mut head, default)?;
         } else {
             head.version = Version::HTTP_11;
+            if self.body.is_some() && !head.headers.contains_key(header::CONTENT_LENGTH) {
+                // The HTTP library would send a GET without its body otherwise.
+                head.headers.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+            }
             if !head.headers.contains_key(header::HOST)
                 && let Some(target) = pool.target()
             {
@@ -278,10 +283,15 @@ impl Courier<'_> {
         held.lease.set_deadline(None);
         if let Some(body) = &self.body {
             body.stop_keeping();
+            if !body.has_ended() {
+                // The server may be done with a client that still sends: closing must not erase the answer.
+                self.exchange.client.conn.must_linger();
+            }
         }
         let Arrived { mut answer, conn, in_flight } = arrived;
         if answer.status() == http::StatusCode::SWITCHING_PROTOCOLS {
-            let Some(client) = self.on_upgrade.take() else {
+            let agreed = self.upgrade.take().filter(|(_, asked)| tunnel::is_agreed(asked, answer.headers()));
+            let Some((client, _)) = agreed else {
                 return Err(Failure::new(FailureKind::UpstreamMalformed, "the endpoint changed protocols unasked"));
             };
             let upstream = hyper::upgrade::on(&mut answer);

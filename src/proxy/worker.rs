@@ -1,9 +1,9 @@
 //! A worker: one thread, one runtime, its own connections, pools, leases and counters.
 
 use std::{
-    cell::Cell,
+    cell::{Cell, RefCell},
     fmt, io,
-    net::TcpStream,
+    net::{IpAddr, TcpStream},
     rc::Rc,
     sync::{
         Arc,
@@ -76,6 +76,8 @@ pub(super) struct Worker {
     pub(super) request_ids: RequestIds,
     pub(super) registry: Registry,
     pub(super) access: Option<AccessSink>,
+    /// Followed at reloads, by open connections too.
+    clients: RefCell<Arc<ClientRules>>,
     patrol: Rc<Patrol>,
     connections: Arc<AtomicUsize>,
     complained: Cell<Option<Instant>>,
@@ -150,7 +152,10 @@ async fn run(
                 None => return,
             },
             Some(order) = orders.recv() => match order {
-                Order::Clients(clients) => rules = Rc::new(ConnRules::new(clients)),
+                Order::Clients(clients) => {
+                    worker.clients.replace(clients.clone());
+                    rules = Rc::new(ConnRules::new(clients));
+                }
                 order => worker.obey(order),
             },
             _ = tick.tick() => worker.tick(&rules.clients),
@@ -173,6 +178,7 @@ impl Worker {
             request_ids,
             registry: options.registry,
             access: options.access,
+            clients: RefCell::new(options.clients),
             patrol: Patrol::new(Instant::now()),
             connections,
             complained: Cell::new(None),
@@ -205,7 +211,7 @@ impl Worker {
             };
             let patrol = worker.patrol.clone();
             serve(stream, rules, patrol, |conn| {
-                let address = HeaderValue::from_str(&conn.peer.to_canonical().to_string());
+                let address = HeaderValue::from_str(&conn.peer.to_string());
                 let address = address.unwrap_or_else(|_| HeaderValue::from_static("unknown"));
                 let client = Rc::new(Client { conn, address });
                 hyper::service::service_fn(move |request| handler::handle(worker.clone(), client.clone(), request))
@@ -222,6 +228,11 @@ impl Worker {
         if let Some(access) = &self.access {
             access.flush();
         }
+    }
+
+    /// True if this peer's word about a client is taken.
+    pub(super) fn trusts(&self, peer: IpAddr) -> bool {
+        self.clients.borrow().trusted_proxies.iter().any(|network| network.contains(&peer))
     }
 
     fn is_empty(&self) -> bool {

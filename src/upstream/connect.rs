@@ -144,6 +144,16 @@ pub enum UpstreamStream {
     Unix(UnixStream),
 }
 
+impl UpstreamStream {
+    /// Makes the close that follows a reset. On a Unix socket there is none; its peer sees the end.
+    pub(super) fn cut(&self) {
+        if let UpstreamStream::Tcp(stream) = self {
+            // A socket that cannot be told so is closed in the ordinary way.
+            let _ = socket2::SockRef::from(stream).set_linger(Some(Duration::ZERO));
+        }
+    }
+}
+
 macro_rules! each {
     ($self:expr, $stream:ident => $call:expr) => {
         match $self.get_mut() {

@@ -25,4 +25,4 @@ pub use endpoint::{Endpoint, HealthView};
 pub use orders::{Order, Workers};
 pub use pool::{Conn, Pool, PoolLimits, SendError};
 pub use turnstile::{Place, Turnstile};
-pub use wire::WireFacts;
+pub use wire::{WireFacts, cut_upgraded};

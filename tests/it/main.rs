@@ -9,7 +9,10 @@
 )]
 
 mod bad_input;
+mod body_limits;
+mod client_timeouts;
 mod drain;
+mod edits;
 mod grpc;
 mod h2_wire;
 mod headers;
@@ -26,6 +29,7 @@ mod streaming;
 mod support;
 mod switching;
 mod tenures;
+mod trust;
 mod under_load;
 mod upstream_faults;
 mod upstream_timeouts;

@@ -60,11 +60,19 @@ fn remove_named(fields: &mut HeaderMap) {
     let named: Vec<HeaderName> = tokens(fields, &header::CONNECTION)
         .filter(|token| !token.eq_ignore_ascii_case("keep-alive") && !token.eq_ignore_ascii_case("close"))
         .filter_map(|token| HeaderName::from_bytes(token.as_bytes()).ok())
-        .filter(|name| !is_framing(name) && name != header::TE && name != header::CONNECTION)
+        .filter(|name| {
+            !is_framing(name) && !tells_of_the_client(name) && name != header::TE && name != header::CONNECTION
+        })
         .collect();
     for name in named {
         fields.remove(name);
     }
+}
+
+/// Fields that no client may have taken away from what a trusted proxy says of it.
+fn tells_of_the_client(name: &HeaderName) -> bool {
+    let name = name.as_str();
+    name.starts_with("x-forwarded-") || name == "forwarded" || name == "x-real-ip"
 }
 
 /// Fields without which a message would not be itself; naming them in `Connection` does not remove them.

@@ -12,7 +12,7 @@ mod marks;
 use http::HeaderName;
 
 pub(super) use edits::edit;
-pub(super) use forwarding::set_forwarding;
+pub(super) use forwarding::{client_behind, set_forwarding};
 pub(super) use hop::{end_hop, join_cookies, keep_alive_timeout, upgrade_wanted};
 pub(super) use marks::{disown, mark};
 

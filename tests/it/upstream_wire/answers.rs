@@ -228,6 +228,15 @@ async fn answers_without_a_body() {
             Discarded,
         ),
         row("205", answer("HTTP/1.1 205 Reset Content|content-length: 0", ""), Keep, Whole(205, ""), Reused),
+    ];
+    Stage::new().await.play(rows).await;
+}
+
+/// Fails when: an answer to HEAD is waited for beyond its head, or a length that is none is passed on with it.
+#[tokio::test]
+async fn answers_to_head() {
+    let extra = "HTTP/1.1 200 OK\r\nx-origin: 2\r\ncontent-length: 6\r\n\r\npoison";
+    let rows = vec![
         row("HEAD", answer("HTTP/1.1 200 OK|content-length: 5", ""), Keep, Whole(200, ""), Reused).method("HEAD"),
         row(
             "HEAD with chunked named",

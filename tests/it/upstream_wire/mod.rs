@@ -20,7 +20,7 @@ use http::Request;
 
 use self::origin::{End, Scripted, Step};
 use crate::support::{
-    client::{Answer, Conn, Head, get},
+    client::{Answer, Conn, get},
     config::{Config, Service},
     grpc::Channel,
     proxy::Proxy,
@@ -91,11 +91,20 @@ impl Stage {
 
     /// With more keys and tables of the service.
     async fn with(keys: &str, tables: &str) -> Self {
+        Self::with_all("", keys, tables).await
+    }
+
+    /// With more tables of the process.
+    async fn with_process(process: &str) -> Self {
+        Self::with_all(process, "", "").await
+    }
+
+    async fn with_all(process: &str, keys: &str, tables: &str) -> Self {
         let origin = Scripted::start().await;
         let mut service = Service::new("iris", &origin.url(), "");
         service.keys = keys.to_owned();
         service.tables = tables.to_owned();
-        let config = Config { workers: 1, ..Config::new(vec![service]) };
+        let config = Config { workers: 1, ..Config::new(vec![service]).tables(process) };
         Self { proxy: Proxy::ready(&config).await, origin }
     }
 
@@ -182,7 +191,7 @@ fn connection_of(answer: &Answer) -> u64 {
 
 /// A row that hangs is a row that went wrong; the table goes on.
 async fn soon<T>(what: &str, future: impl Future<Output = T>) -> Result<T, String> {
-    let limit = std::time::Duration::from_secs(5);
+    let limit = std::time::Duration::from_secs(3);
     tokio::time::timeout(limit, future).await.map_err(|_late| format!("{what} never comes"))
 }
 

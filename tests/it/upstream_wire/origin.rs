@@ -27,6 +27,8 @@ pub(super) enum Step {
     Read(usize),
     /// Waits until the test says `go`.
     Gate,
+    /// Tells the test that the steps before have been done.
+    Mark,
     /// Writes zeros until the peer takes no more or has gone.
     Flood,
     /// Ends the sending direction, then reads to the peer's end.
@@ -79,6 +81,7 @@ struct Shared {
     /// Bytes written by `Flood`.
     flooded: AtomicU64,
     paths: AtomicU64,
+    marks: AtomicU64,
 }
 
 /// The running script; dropping it closes everything.
@@ -97,6 +100,7 @@ impl Scripted {
             gate: Semaphore::new(0),
             flooded: AtomicU64::new(0),
             paths: AtomicU64::new(0),
+            marks: AtomicU64::new(0),
         });
         let state = shared.clone();
         let accept = tokio::spawn(async move {
@@ -125,6 +129,20 @@ impl Scripted {
     /// Lets one `Gate` pass.
     pub(super) fn go(&self) {
         self.shared.gate.add_permits(1);
+    }
+
+    /// Lets one `Gate` pass and waits until this connection reaches a `Mark` or its end.
+    pub(super) async fn deed(&self, connection: u64) {
+        let before = self.shared.marks.load(SeqCst);
+        self.go();
+        until_true("a deed of the origin", || self.shared.marks.load(SeqCst) > before || self.has_ended(connection))
+            .await;
+    }
+
+    /// Waits until so many bytes came after the heads on the connection of the path's last request.
+    pub(super) async fn until_body(&self, path: &str, bytes: usize) {
+        self.until_taken(path, 1).await;
+        until_true("a body at the origin", || self.body(self.last(path).connection).len() >= bytes).await;
     }
 
     /// Every request for the path, oldest first.
@@ -159,6 +177,11 @@ impl Scripted {
     /// What came after the heads on a connection.
     pub(super) fn body(&self, connection: u64) -> Vec<u8> {
         self.shared.state.lock().unwrap().bodies.get(&connection).cloned().unwrap_or_default()
+    }
+
+    /// Waits until a flood can write no more because its peer has gone.
+    pub(super) async fn until_flood_ends(&self, connection: u64) {
+        self.ended(connection).await;
     }
 
     pub(super) fn flooded(&self) -> u64 {
@@ -261,6 +284,7 @@ async fn play(wire: &mut Wire, steps: Vec<Step>, number: u64, shared: &Shared) -
                 Err(_) => return Some(drain(wire, number, shared).await),
             },
             Step::Gate => shared.gate.acquire().await.ok()?.forget(),
+            Step::Mark => drop(shared.marks.fetch_add(1, SeqCst)),
             Step::Flood => flood(wire, shared).await,
             Step::Fin => {
                 wire.stream.shutdown().await.ok();
