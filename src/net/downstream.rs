@@ -23,6 +23,9 @@ use super::ClientConn;
 const LINGER: Duration = Duration::from_secs(2);
 const LINGER_BYTES: usize = 1024 * 1024;
 
+/// GOAWAY with ENHANCE_YOUR_CALM; the stream id says that any request may have been processed (RFC 9113 section 6.8).
+const CALM_DOWN: &[u8] = &[0, 0, 8, 7, 0, 0, 0, 0, 0, 0x7f, 0xff, 0xff, 0xff, 0, 0, 0, 11];
+
 /// The stream of one client connection.
 #[derive(Debug)]
 pub(super) struct Downstream {
@@ -30,12 +33,14 @@ pub(super) struct Downstream {
     stream: Option<TcpStream>,
     /// Bytes read before the protocol was known.
     early: BytesMut,
+    /// The last write took a part only: what is written next is in the middle of a frame.
+    inside: bool,
     conn: Arc<ClientConn>,
 }
 
 impl Downstream {
     pub(super) fn new(stream: TcpStream, early: BytesMut, conn: Arc<ClientConn>) -> Self {
-        Self { stream: Some(stream), early, conn }
+        Self { stream: Some(stream), early, inside: false, conn }
     }
 
     /// Tells the patrol whether the client takes bytes. A write that had to wait is tried past the runtime's knowledge if
@@ -50,6 +55,10 @@ impl Downstream {
         }
         self.conn.note_write(written.is_pending());
         written
+    }
+
+    fn note_end_of_write(&mut self, written: &Poll<io::Result<usize>>, wanted: usize) {
+        self.inside = !matches!(written, Poll::Ready(Ok(bytes)) if *bytes == wanted);
     }
 
     fn stream(&mut self) -> io::Result<Pin<&mut TcpStream>> {
@@ -91,6 +100,7 @@ impl AsyncRead for Downstream {
 impl AsyncWrite for Downstream {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let written = self.stream()?.poll_write(cx, buf);
+        self.note_end_of_write(&written, buf.len());
         self.note_write(written, buf)
     }
 
@@ -100,6 +110,7 @@ impl AsyncWrite for Downstream {
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let written = self.stream()?.poll_write_vectored(cx, bufs);
+        self.note_end_of_write(&written, bufs.iter().map(|buf| buf.len()).sum());
         let first = bufs.iter().find(|buf| !buf.is_empty()).map_or(&b""[..], |buf| buf);
         self.note_write(written, first)
     }
@@ -123,6 +134,14 @@ impl Drop for Downstream {
         if self.conn.has_stalled() {
             // A client that takes nothing takes no farewell either, and the kernel would keep what it was sent.
             let _ = stream.set_zero_linger();
+        } else if self.conn.is_expelled() {
+            if !self.inside {
+                // hyper can say GOAWAY with NO_ERROR only, which invites the client to come back at once.
+                let _ = stream.try_write(CALM_DOWN);
+            }
+            if tokio::runtime::Handle::try_current().is_ok() {
+                tokio::task::spawn_local(linger(stream));
+            }
         } else if self.conn.lingers() && tokio::runtime::Handle::try_current().is_ok() {
             tokio::task::spawn_local(linger(stream));
         }
