@@ -11,8 +11,7 @@ use std::{
 use http::{HeaderValue, Method};
 
 use super::{
-    deadline,
-    headers,
+    deadline, headers,
     view::{LocalService, LocalSlot},
     worker::Worker,
 };

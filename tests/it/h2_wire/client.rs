@@ -163,9 +163,7 @@ impl Client {
 
     /// Everything of this stream up to its end, or to the connection's.
     pub(crate) async fn until_end(&mut self, stream: u32) -> Seen {
-        let reading = async {
-            while self.seen(stream).end.is_none() && self.step().await {}
-        };
+        let reading = async { while self.seen(stream).end.is_none() && self.step().await {} };
         let silent = tokio::time::timeout(SILENCE, reading).await.is_err();
         let mut seen = self.seen(stream);
         let connection = self.goaway.map_or(End::Closed, End::GoAway);

@@ -30,7 +30,12 @@ async fn prefaces() {
     assert!(client.still_serves(1).await, "a preface may come byte by byte");
     let announced = set.proxy.conn().await;
     drop(announced);
-    assert_eq!(client.settings.get(&3), Some(&200), "the streams that are allowed are announced: {:?}", client.settings);
+    assert_eq!(
+        client.settings.get(&3),
+        Some(&200),
+        "the streams that are allowed are announced: {:?}",
+        client.settings
+    );
     assert_eq!(client.settings.get(&6), Some(&65536), "and so is the header list: {:?}", client.settings);
 }
 
@@ -155,7 +160,8 @@ async fn padding() {
         ("a head with more padding than frame", Ended, headers(1, END_STREAM | PADDED, &[255, 0x82])),
     ])
     .await;
-    let bodies: Vec<_> = set.blue.requests().into_iter().filter(|one| one.method == "POST").map(|one| one.body).collect();
+    let bodies: Vec<_> =
+        set.blue.requests().into_iter().filter(|one| one.method == "POST").map(|one| one.body).collect();
     assert_eq!(bodies[..4], [b"abc".to_vec(), b"x".to_vec(), b"abc".to_vec(), b"abc".to_vec()]);
 }
 
@@ -177,7 +183,11 @@ async fn continuations_and_compression() {
     set.run(vec![
         ("a head in two frames", Served, [start.clone(), frame(CONTINUATION, END_HEADERS, 1, rest)].concat()),
         ("a head in five frames", Served, bytewise()),
-        ("an empty CONTINUATION", Served, [start.clone(), frame(CONTINUATION, 0, 1, &[]), frame(9, 4, 1, rest)].concat()),
+        (
+            "an empty CONTINUATION",
+            Served,
+            [start.clone(), frame(CONTINUATION, 0, 1, &[]), frame(9, 4, 1, rest)].concat(),
+        ),
         ("CONTINUATION on another stream", Ended, [start.clone(), frame(CONTINUATION, END_HEADERS, 3, rest)].concat()),
         ("DATA between", Ended, [start.clone(), data(1, 0, b"x"), frame(9, 4, 1, rest)].concat()),
         ("PING between", Ended, [start.clone(), frame(PING, 0, 0, &[0; 8]), frame(9, 4, 1, rest)].concat()),

@@ -49,7 +49,10 @@ async fn deadlines_are_kept() {
         assert!(began.elapsed() >= Duration::from_millis(least), "{timeout} after {:?}", began.elapsed());
     }
     until_true("the server's release", || origin.look(|log| log.resets.len() == log.asked.len())).await;
-    assert_eq!(origin.look(|log| field(&log.asked[0].head, "grpc-timeout").map(str::to_owned)).as_deref(), Some("300m"));
+    assert_eq!(
+        origin.look(|log| field(&log.asked[0].head, "grpc-timeout").map(str::to_owned)).as_deref(),
+        Some("300m")
+    );
     let counted = proxy.metric("verdigris_request_failures_total", &["kind=\"deadline_exceeded\""]).await;
     assert_eq!(counted, 4.0);
 }
@@ -57,7 +60,8 @@ async fn deadlines_are_kept() {
 /// Fails when: a stream whose deadline is over in the middle goes on, or ends with another status.
 #[tokio::test]
 async fn deadlines_are_kept_inside_an_answer() {
-    let (origin, proxy) = set(|asked| [begun(asked.stream), data(asked.stream, 0, b"\0\0\0\0\x02ok")].concat().into()).await;
+    let (origin, proxy) =
+        set(|asked| [begun(asked.stream), data(asked.stream, 0, b"\0\0\0\0\x02ok")].concat().into()).await;
     let mut client = Client::open(proxy.addr).await;
     client.send(&call(1, &[("grpc-timeout", "300m")])).await;
     let seen = client.until_end(1).await;
@@ -88,7 +92,10 @@ async fn no_status_is_invented() {
         ("a close", Box::new(move |asked| Reaction { bytes: half(asked), closes: true })),
         ("a reset", Box::new(move |asked| [half(asked), reset(asked.stream, 8)].concat().into())),
         ("a reset without an error", Box::new(move |asked| [half(asked), reset(asked.stream, 0)].concat().into())),
-        ("GOAWAY with an error", Box::new(move |asked| Reaction { bytes: [half(asked), goaway(0, 2)].concat(), closes: true })),
+        (
+            "GOAWAY with an error",
+            Box::new(move |asked| Reaction { bytes: [half(asked), goaway(0, 2)].concat(), closes: true }),
+        ),
         ("a close without an answer", Box::new(|_| Reaction { bytes: Vec::new(), closes: true })),
         ("a reset without an answer", Box::new(|asked| reset(asked.stream, 2).into())),
     ];
@@ -111,7 +118,12 @@ async fn no_status_is_invented() {
 async fn what_the_server_says_passes() {
     let (_origin, proxy) = set(|asked| {
         let fields = match asked.before {
-            0 => block(&[(":status", "200"), ("content-type", "application/grpc"), ("grpc-status", "5"), ("grpc-message", "no%20such%20model%21")]),
+            0 => block(&[
+                (":status", "200"),
+                ("content-type", "application/grpc"),
+                ("grpc-status", "5"),
+                ("grpc-message", "no%20such%20model%21"),
+            ]),
             _ => block(&[(":status", "502"), ("content-type", "text/html")]),
         };
         headers(asked.stream, END_STREAM, &fields).into()

@@ -33,7 +33,7 @@ async fn fields() {
     let set = Set::new("").await;
     let mut cases = vec![
         ("an upper-case name", Refused, get_with(&[("X-Upper", "1")])),
-        ("an upper-case letter inside", StreamRefused, get_with(&[("x-uPper", "1")])),
+        ("an upper-case letter inside", Refused, get_with(&[("x-uPper", "1")])),
         ("a name with a space", Refused, get_with(&[("x a", "1")])),
         ("a name with a colon", Refused, get_with(&[("x:a", "1")])),
         ("a name with CR LF", Refused, get_with(&[("x\r\ny", "1")])),
@@ -94,7 +94,13 @@ async fn pseudo_fields() {
         (":status", StreamRefused, get_with(&[(":status", "200")])),
         (":protocol without being told of it", StreamRefused, get_with(&[(":protocol", "websocket")])),
         ("a late pseudo-field", StreamRefused, {
-            get_of(&[(":method", "GET"), (":scheme", "http"), (":path", "/"), ("x-a", "1"), (":authority", "iris.test")])
+            get_of(&[
+                (":method", "GET"),
+                (":scheme", "http"),
+                (":path", "/"),
+                ("x-a", "1"),
+                (":authority", "iris.test"),
+            ])
         }),
         ("an asterisk", StreamRefused, with(":path", "*")),
         ("a :scheme of https", Served, with(":scheme", "https")),
@@ -108,7 +114,11 @@ async fn pseudo_fields() {
         ("an authority that is an address", Served, with(":authority", "[::1]:80")),
         ("CONNECT", StreamRefused, get_of(&[(":method", "CONNECT"), (":authority", "iris.test:443")])),
         ("CONNECT with a path", StreamRefused, with(":method", "CONNECT")),
-        ("OPTIONS *", StreamRefused, get_of(&[(":method", "OPTIONS"), (":scheme", "http"), (":path", "*"), (":authority", "a")])),
+        (
+            "OPTIONS *",
+            StreamRefused,
+            get_of(&[(":method", "OPTIONS"), (":scheme", "http"), (":path", "*"), (":authority", "a")]),
+        ),
         ("extended CONNECT", StreamRefused, {
             get_of(&[
                 (":method", "CONNECT"),
@@ -123,10 +133,13 @@ async fn pseudo_fields() {
         let list = [(":method", "GET"), (":scheme", "http"), (":path", "/"), (":authority", "iris.test"), twice];
         cases.push(("a pseudo-field twice", StreamRefused, get_of(&list)));
     }
-    for path in ["", "relative", "http://iris.test/", "/a b", "/a\r\nx: y", "/a\nb", "/a\0b", "/a\tb", "/a\x7fb", " /"] {
+    for path in ["", "relative", "http://iris.test/", "/a b", "/a\r\nx: y", "/a\nb", "/a\0b", "/a\tb", "/a\x7fb", " /"]
+    {
         cases.push((path, StreamRefused, with(":path", path)));
     }
-    for authority in ["", "u@iris.test", "u:p@iris.test", "iris test", "iris.test/x", "a\r\nx: y", "iris.test:80x", "a,b", "a#b"] {
+    for authority in
+        ["", "u@iris.test", "u:p@iris.test", "iris test", "iris.test/x", "a\r\nx: y", "iris.test:80x", "a,b", "a#b"]
+    {
         // A comma is a character of names (RFC 3986 section 3.2.2).
         let want = if authority == "a,b" { Served } else { StreamRefused };
         cases.push((authority, want, with(":authority", authority)));
@@ -138,7 +151,8 @@ async fn pseudo_fields() {
 #[tokio::test]
 async fn hosts() {
     let set = Set::new("").await;
-    let only_host = |host: &'static str| get_of(&[(":method", "GET"), (":scheme", "http"), (":path", "/"), ("host", host)]);
+    let only_host =
+        |host: &'static str| get_of(&[(":method", "GET"), (":scheme", "http"), (":path", "/"), ("host", host)]);
     set.run(vec![
         ("a Host that agrees", Served, get_with(&[("host", "iris.test")])),
         ("a Host that agrees but for its case", Served, get_with(&[("host", "Iris.Test")])),
@@ -167,7 +181,11 @@ async fn lengths() {
         ("a body without a length", Served, post(&[], &[b"abc"])),
         ("two lengths that agree", Served, post(&[length("3"), length("3")], &[b"abc"])),
         ("more data than said", StreamRefused, post(&[length("3")], &[b"abcd"])),
-        ("more data than said, later", StreamRefused, post(&[length("3")], &[b"abc", b"GET /smuggled HTTP/1.1\r\n\r\n"])),
+        (
+            "more data than said, later",
+            StreamRefused,
+            post(&[length("3")], &[b"abc", b"GET /smuggled HTTP/1.1\r\n\r\n"]),
+        ),
         ("data after a length of 0", StreamRefused, post(&[length("0")], &[b"GET /smuggled HTTP/1.1\r\n\r\n"])),
         ("less data than said", StreamRefused, post(&[length("5")], &[b"abc"])),
         ("no data at all", StreamRefused, post(&[length("5")], &[b""])),
@@ -199,7 +217,11 @@ async fn trailers() {
         ("trailers with a pseudo-field", Served, [start(&[]), end(&[(":path", "/b")])].concat()),
         ("trailers with an upper-case name", Refused, [start(&[]), end(&[("X-Sum", "7")])].concat()),
         ("trailers without an end", Refused, [start(&[]), headers(1, 0, &block(&[("x-sum", "7")]))].concat()),
-        ("trailers short of the length", StreamRefused, [start(&[("content-length", "5")]), end(&[("x-sum", "7")])].concat()),
+        (
+            "trailers short of the length",
+            StreamRefused,
+            [start(&[("content-length", "5")]), end(&[("x-sum", "7")])].concat(),
+        ),
     ])
     .await;
     let first = set.blue.requests().remove(0);
@@ -245,7 +267,9 @@ async fn what_comes_back() {
         let answer = client.get(stream, &format!("/?code={code}")).await;
         assert_eq!((answer.end, answer.body.len()), (Some(End::Answer(code)), 0));
     }
-    let odd = raw("HTTP/1.1 200 OK\r\nConnection: x-hop\r\nX-Hop: 1\r\nKeep-Alive: timeout=9\r\nX-UPPER: 1\r\ncontent-length: 2\r\n\r\nhi");
+    let odd = raw(
+        "HTTP/1.1 200 OK\r\nConnection: x-hop\r\nX-Hop: 1\r\nKeep-Alive: timeout=9\r\nX-UPPER: 1\r\ncontent-length: 2\r\n\r\nhi",
+    );
     let answer = client.get(7, &odd).await;
     assert_eq!(answer.text(), "hi");
     for gone in ["connection", "keep-alive", "x-hop", "transfer-encoding", "upgrade"] {
@@ -254,9 +278,14 @@ async fn what_comes_back() {
     assert_eq!(field(&answer.head, "x-upper"), Some("1"));
     let trailers = client.get(9, "/?do=trailers").await;
     assert_eq!((trailers.text().as_str(), field(&trailers.trailers, "x-checksum")), ("hello", Some("abc")));
-    let early = raw("HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\nHTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nhi");
+    let early = raw(
+        "HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\nHTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nhi",
+    );
     assert_eq!(client.get(11, &early).await.text(), "hi", "interim answers do not confuse the final one");
-    assert_eq!(client.get(13, &raw("HTTP/1.1 101 Switching\r\nupgrade: x\r\nconnection: upgrade\r\n\r\n")).await.status(), 502);
+    assert_eq!(
+        client.get(13, &raw("HTTP/1.1 101 Switching\r\nupgrade: x\r\nconnection: upgrade\r\n\r\n")).await.status(),
+        502
+    );
     assert!(client.still_serves(15).await);
 }
 
@@ -280,7 +309,9 @@ async fn cut_answers_are_reset() {
 async fn an_early_answer_arrives() {
     let set = Set::new("").await;
     let mut client = Client::open(set.proxy.addr).await;
-    client.send(&[headers(1, 0, &request("POST", "/?do=early&code=413", &[])), data(1, 0, &[b'x'; 9000])].concat()).await;
+    client
+        .send(&[headers(1, 0, &request("POST", "/?do=early&code=413", &[])), data(1, 0, &[b'x'; 9000])].concat())
+        .await;
     let seen = client.until_end(1).await;
     assert_eq!((seen.end.clone(), seen.text().as_str()), (Some(End::Answer(413)), "too large"));
     client.send(&data(1, END_STREAM, b"the rest")).await;
@@ -300,7 +331,9 @@ async fn a_reset_cancels_the_request() {
         until_true("its end at the server", || set.blue.gone() == before + 1).await;
         // The same with a body that is not complete.
         let at = set.blue.requests().len();
-        client.send(&[headers(stream + 2, 0, &request("POST", "/half", &[])), data(stream + 2, 0, b"half")].concat()).await;
+        client
+            .send(&[headers(stream + 2, 0, &request("POST", "/half", &[])), data(stream + 2, 0, b"half")].concat())
+            .await;
         until_true("half a body", || set.blue.requests().get(at).is_some_and(|one| one.body == b"half")).await;
         client.send(&reset(stream + 2, code)).await;
         let connection = set.blue.requests()[at].connection;

@@ -76,7 +76,9 @@ impl Set {
 /// What is wrong with how a case went.
 async fn judge(client: &mut Client, want: Want) -> Option<String> {
     let right = match want {
-        Want::Ignored => return (!client.still_serves(101).await).then(|| format!("no longer served: {:?}", client.goaway)),
+        Want::Ignored => {
+            return (!client.still_serves(101).await).then(|| format!("no longer served: {:?}", client.goaway));
+        }
         Want::Ended => {
             client.end(1).await;
             client.until_closed().await;

@@ -131,7 +131,14 @@ async fn serve(mut socket: TcpStream, list: &[(u16, u32)], log: &Mutex<Log>, scr
             HEADERS => {
                 let fields = link.fields(&frame).await?;
                 let before = note().asked.len();
-                let new = Asked { connection, stream: frame.stream, before, head: List::new(), body: Vec::new(), trailers: List::new() };
+                let new = Asked {
+                    connection,
+                    stream: frame.stream,
+                    before,
+                    head: List::new(),
+                    body: Vec::new(),
+                    trailers: List::new(),
+                };
                 let asked = partial.entry(frame.stream).or_insert(new);
                 if asked.head.is_empty() {
                     asked.head = fields;
@@ -148,7 +155,7 @@ async fn serve(mut socket: TcpStream, list: &[(u16, u32)], log: &Mutex<Log>, scr
                 }
                 if !frame.payload.is_empty() {
                     let used = u32::try_from(frame.payload.len()).unwrap();
-                    link.send(&window(0, used)).await?;
+                    link.send(&[window(0, used), window(frame.stream, used)].concat()).await?;
                 }
             }
             _ => {}

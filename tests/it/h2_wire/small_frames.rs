@@ -48,7 +48,8 @@ async fn a_slow_client_of_tokens_does_not_kill_its_neighbour() {
 /// Uploads in small frames pass, too. Fails when: the downstream window is far below 16 MiB.
 #[tokio::test]
 async fn an_upload_in_small_frames_passes() {
-    let origin = H2Origin::start(&[], |asked| super::origin::answer(asked.stream, &asked.body.len().to_string()).into()).await;
+    let origin =
+        H2Origin::start(&[], |asked| super::origin::answer(asked.stream, &asked.body.len().to_string()).into()).await;
     let proxy = Proxy::ready(&Config::new(vec![Service::new("iris", &origin.url(), "")])).await;
     let mut client = Client::open(proxy.addr).await;
     client.send(&headers(1, 0, &request("POST", "/", &[]))).await;
