@@ -59,7 +59,7 @@ async fn slow_resets_end_their_connection() {
     }
     assert_eq!(client.goaway, Some(ENHANCE_YOUR_CALM));
     assert!((20..=25).contains(&sent), "{sent} were let pass");
-    let counted = set.proxy.metric("verdigris_request_failures_total", &["kind=\"reset_flood\""]).await;
+    let counted = set.proxy.metric("verdigris_unrouted_failures_total", &["kind=\"reset_flood\""]).await;
     assert_eq!(counted, 1.0);
 }
 
