@@ -32,6 +32,8 @@ pub(super) struct ServiceView {
     pub(super) active: Slot,
     previous: Option<Slot>,
     pending: Option<(Slot, String)>,
+    /// A switch or rollback is under way: the active slot may soon be the other one.
+    leaving: bool,
     pub(super) slots: PerSlot<SlotView>,
 }
 
@@ -68,6 +70,9 @@ impl ServiceView {
             active: machine.active(),
             previous: machine.previous(),
             pending,
+            leaving: machine
+                .pending()
+                .is_some_and(|pending| matches!(pending.change, Change::Switch { .. } | Change::Rollback { .. })),
             slots: PerSlot::from_fn(|slot| SlotView::new(&entry.slots[slot], &entry.published.slots[slot])),
         }
     }
@@ -125,7 +130,8 @@ impl ServiceView {
         } else {
             (false, format!("{} still running", count_in_words(in_flight)))
         };
-        DrainStatus { in_flight, oldest_ms: None, cut: view.cut(), safe_to_delete, why }
+        let serves_on = slot == self.active && !self.leaving;
+        DrainStatus { in_flight, oldest_ms: None, cut: view.cut(), safe_to_delete, serves_on, why }
     }
 
     fn rollback(&self) -> RollbackStatus {

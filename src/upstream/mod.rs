@@ -23,6 +23,6 @@ pub use body::{BodyBounds, BodyFailed, ReplayBudget, RequestBody, SharedBody};
 pub use connect::{ConnectError, Target, UpstreamStream};
 pub use endpoint::{Endpoint, HealthView};
 pub use orders::{Order, Workers};
-pub use pool::{Conn, Pool, PoolLimits, SendError};
+pub use pool::{Choice, Conn, Pool, PoolLimits, SendError};
 pub use turnstile::{Place, Turnstile};
 pub use wire::{WireFacts, cut_upgraded};

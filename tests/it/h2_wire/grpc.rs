@@ -6,7 +6,7 @@ use super::{
     Client, End,
     client::Seen,
     frame::*,
-    origin::{Asked, H2Origin, Reaction},
+    origin::{Asked, H2Origin, Reaction, Script},
 };
 use crate::support::{
     config::{Config, Service},
@@ -88,7 +88,7 @@ async fn odd_deadlines_are_passed_on() {
 #[tokio::test]
 async fn no_status_is_invented() {
     let half = |asked: &Asked| [begun(asked.stream), data(asked.stream, 0, b"\0\0\0\0\x02ok")].concat();
-    let table: Vec<(&str, Box<dyn Fn(&Asked) -> Reaction + Send + Sync>)> = vec![
+    let table: Vec<(&str, Box<Script>)> = vec![
         ("a close", Box::new(move |asked| Reaction { bytes: half(asked), closes: true })),
         ("a reset", Box::new(move |asked| [half(asked), reset(asked.stream, 8)].concat().into())),
         ("a reset without an error", Box::new(move |asked| [half(asked), reset(asked.stream, 0)].concat().into())),

@@ -16,7 +16,7 @@ use super::frame::*;
 
 /// What the server does when a stream's request has come whole; it gets the connection's number, the stream and how
 /// many requests came before this one in all.
-type Script = dyn Fn(&Asked) -> Reaction + Send + Sync;
+pub(crate) type Script = dyn Fn(&Asked) -> Reaction + Send + Sync;
 
 /// One request.
 #[derive(Clone, Debug)]

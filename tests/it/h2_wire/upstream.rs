@@ -16,6 +16,12 @@ const INTERNAL_ERROR: u32 = 2;
 const REFUSED_STREAM: u32 = 7;
 const CANCEL: u32 = 8;
 
+/// How a server refuses a stream.
+type Refusal = fn(&Asked) -> Reaction;
+
+/// A broken answer for a stream.
+type Broken = Box<dyn Fn(u32) -> Vec<u8> + Send + Sync>;
+
 async fn in_front_of(origin: &H2Origin) -> Proxy {
     Proxy::ready(&Config::new(vec![Service::new("iris", &origin.url(), "")])).await
 }
@@ -33,7 +39,7 @@ fn post(stream: u32, body: &[u8]) -> Vec<u8> {
 /// Fails when: a stream that the server did not take up is the client's problem, whatever its method.
 #[tokio::test]
 async fn what_was_refused_is_sent_again() {
-    let refusals: [(&str, fn(&Asked) -> Reaction); 3] = [
+    let refusals: [(&str, Refusal); 3] = [
         ("REFUSED_STREAM", |asked| reset(asked.stream, REFUSED_STREAM).into()),
         ("GOAWAY before the stream", |asked| goaway(asked.stream - 2, NO_ERROR).into()),
         ("GOAWAY and the end", |asked| Reaction { bytes: goaway(asked.stream - 2, NO_ERROR), closes: true }),
@@ -152,7 +158,7 @@ async fn the_servers_stream_limit_is_a_queue() {
 async fn malformed_answers_are_refused() {
     let status = |list: &[(&str, &str)], stream| headers(stream, END_STREAM, &block(list));
     let large: &'static str = Box::leak("v".repeat(300_000).into_boxed_str());
-    let table: Vec<(&str, Box<dyn Fn(u32) -> Vec<u8> + Send + Sync>)> = vec![
+    let table: Vec<(&str, Broken)> = vec![
         ("no :status", Box::new(move |stream| status(&[("x-a", "1")], stream))),
         ("a :status of two digits", Box::new(move |stream| status(&[(":status", "20")], stream))),
         ("an upper-case name", Box::new(move |stream| status(&[(":status", "200"), ("X-A", "1")], stream))),
