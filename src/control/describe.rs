@@ -1,16 +1,24 @@
 //! What the config file changes, in words and as journal lines.
 
-use super::{clock, controller::Controller, entry::Entry, plan::ServicePlan, record, reload::Plan};
+use super::{
+    clock,
+    controller::Controller,
+    entry::Entry,
+    plan::ServicePlan,
+    record,
+    reload::{Plan, ReloadJob, client},
+};
 use crate::{
     api::{Action, HistoryEntry, Outcome, SlotContents},
-    config::{Loaded, ServiceSettings, SlotSettings},
+    config::{ServiceSettings, SlotSettings},
     ids::{Generation, PerSlot, ServiceName, Slot},
     store::ServiceRecord,
+    upstream::TlsClient,
 };
 
 impl Controller {
     /// What a plan changes: in words, and as journal lines.
-    pub(super) fn describe(&self, plan: &Plan, loaded: &Loaded, actor: &str) -> (Vec<String>, Vec<HistoryEntry>) {
+    pub(super) fn describe(&self, plan: &Plan, job: &ReloadJob, actor: &str) -> (Vec<String>, Vec<HistoryEntry>) {
         let (mut words, mut lines) = (Vec::new(), Vec::new());
         for name in &plan.removed {
             words.push(format!("service {name}: removed"));
@@ -19,13 +27,14 @@ impl Controller {
                 lines.push(HistoryEntry { to: Some(entry.machine.active()), ..line });
             }
         }
-        for settings in &loaded.settings.services {
+        for settings in &job.loaded.settings.services {
             let Some((entry, service)) = self.entries.get(&settings.name).zip(plan.services.get(&settings.name)) else {
                 words.push(format!("service {}: added", settings.name));
                 lines.push(added_line(settings, actor));
                 continue;
             };
-            let Some((what, action)) = change_of(entry, service) else { continue };
+            let tls = client(&job.tls, &settings.name);
+            let Some((what, action)) = change_of(entry, service, &tls) else { continue };
             words.push(format!("service {}: {what}", settings.name));
             lines.push(HistoryEntry { reason: Some(what), ..changed_line(entry, service, action, actor) });
         }
@@ -34,11 +43,13 @@ impl Controller {
 }
 
 /// What a plan changes of a service; `None` if nothing.
-pub(super) fn change_of(entry: &Entry, service: &ServicePlan) -> Option<(String, Action)> {
+pub(super) fn change_of(entry: &Entry, service: &ServicePlan, tls: &TlsClient) -> Option<(String, Action)> {
     let mut words = Vec::new();
     let mut action = Action::Settings;
     if other_settings(&entry.settings) != other_settings(&service.settings) {
         words.push("settings changed".to_owned());
+    } else if !entry.tls.is_same(tls) {
+        words.push("the files of service.tls changed".to_owned());
     }
     for slot in Slot::BOTH {
         if service.replaced[slot] {

@@ -12,23 +12,27 @@ use super::{
     message::ReloadGates,
     plan::{Known, KnownSlot, ServicePlan, plan},
     record,
+    tls::{TlsClients, read_tls_files},
 };
 use crate::{
     api::{Event, Problem, ProblemKind, ReloadReply, ReloadStatus},
     checks::{Demand, Gate},
     config::{self, FileContent, Loaded, Problems, ServiceSettings, SlotSettings},
     ids::{Generation, PerSlot, ServiceName, Slot},
+    net::tls::{PreparedListeners, TlsListeners},
     store::{ServiceRecord, State},
     switch::{self, Machine},
-    upstream::Endpoint,
+    upstream::{Endpoint, TlsClient},
 };
 
 /// A file that has been read and waits for its gates.
 #[derive(Debug)]
 pub(super) struct ReloadJob {
-    loaded: Loaded,
+    pub(super) loaded: Loaded,
     waiter: ReloadWaiter,
     gates: ReloadGates,
+    listeners: PreparedListeners,
+    pub(super) tls: TlsClients,
 }
 
 /// What a whole file comes to.
@@ -41,11 +45,12 @@ pub(super) struct Plan {
 impl Controller {
     /// Takes over the file and the recorded state at start. Nothing is gated: what was recorded serves on.
     pub(super) async fn found(&mut self, loaded: Loaded, recovered: Option<State>) -> Result<(), StartError> {
+        let tls = read_tls_files(&loaded, &self.config_path).map_err(|bad| StartError::Plan(bad.to_string()))?;
         let records = recovered.map(|state| state.services).unwrap_or_default();
         let mut lines = Vec::new();
         for settings in &loaded.settings.services {
             let record = records.get(&settings.name);
-            let entry = self.found_entry(settings, record)?;
+            let entry = self.found_entry(settings, record, client(&tls, &settings.name))?;
             lines.extend(found_line(&entry, record, &self.file_actor()));
             self.entries.insert(settings.name.clone(), entry);
         }
@@ -67,13 +72,14 @@ impl Controller {
         &self,
         settings: &Arc<ServiceSettings>,
         record: Option<&ServiceRecord>,
+        tls: Arc<TlsClient>,
     ) -> Result<Entry, StartError> {
         let slots = record.and_then(|record| {
             let (blue, green) = (record::to_contents(&record.slots.blue), record::to_contents(&record.slots.green));
             Some((record, PerSlot { blue: blue?, green: green? }))
         });
         let Some((record, slots)) = slots else {
-            return Ok(self.new_entry(settings, Generation(1)));
+            return Ok(self.new_entry(settings, Generation(1), tls));
         };
         let known = Known {
             active: record.active,
@@ -91,15 +97,15 @@ impl Controller {
             let served = record.slots[slot].served && !plan.replaced[slot];
             SlotEntry::new(plan.contents[slot].clone(), settings.slots[slot].clone(), served)
         });
-        Ok(Entry::new(settings.clone(), settings.active, machine, slots, &self.around))
+        Ok(Entry::new(settings.clone(), settings.active, machine, slots, tls, &self.around))
     }
 
-    fn new_entry(&self, settings: &Arc<ServiceSettings>, generation: Generation) -> Entry {
+    fn new_entry(&self, settings: &Arc<ServiceSettings>, generation: Generation, tls: Arc<TlsClient>) -> Entry {
         let occupied = PerSlot::from_fn(|slot| !settings.slots[slot].endpoints.is_empty());
         let machine = Machine::new(generation, settings.active, None, occupied);
         let slots =
             PerSlot::from_fn(|slot| SlotEntry::new(settings.slots[slot].clone(), settings.slots[slot].clone(), false));
-        Entry::new(settings.clone(), settings.active, machine, slots, &self.around)
+        Entry::new(settings.clone(), settings.active, machine, slots, tls, &self.around)
     }
 
     pub(super) fn file_actor(&self) -> String {
@@ -121,10 +127,10 @@ impl Controller {
         while self.reload.is_none()
             && let Some(waiter) = self.reloads_waiting.pop_front()
         {
-            let path = self.config_path.clone();
-            match tokio::task::spawn_blocking(move || read(&path)).await {
-                Ok((_, Ok(loaded))) => {
-                    self.reload = Some(ReloadJob { loaded, waiter, gates: Vec::new() });
+            let (path, listeners) = (self.config_path.clone(), self.tls.clone());
+            match tokio::task::spawn_blocking(move || read(&path, &listeners)).await {
+                Ok((_, Ok((loaded, listeners, tls)))) => {
+                    self.reload = Some(ReloadJob { loaded, waiter, gates: Vec::new(), listeners, tls });
                     self.advance_reload().await;
                 }
                 Ok((content, Err(problems))) => self.refuse_reload(waiter, content, problems.lines()),
@@ -161,7 +167,11 @@ impl Controller {
             match job.gates.iter().find(|(gated, what, _)| gated == name && what == contents) {
                 Some((_, _, report)) if report.passed => {}
                 Some((_, _, report)) => failed.push(self.gate_problem(name, service.active, report)),
-                None => missing.push((name.clone(), contents.clone(), gate(entry, service, contents))),
+                None => missing.push((
+                    name.clone(),
+                    contents.clone(),
+                    gate(entry, service, contents, &client(&job.tls, name)),
+                )),
             }
         }
         if !failed.is_empty() {
@@ -206,7 +216,7 @@ impl Controller {
 
     async fn apply(&mut self, plan: Plan, job: ReloadJob) {
         let actor = self.file_actor();
-        let (changes, lines) = self.describe(&plan, &job.loaded, &actor);
+        let (changes, lines) = self.describe(&plan, &job, &actor);
         if let Err(error) = self.journal(lines.clone()).await {
             let problem = format!("the journal could not be written: {error}");
             return self.refuse_reload(job.waiter, job.loaded.hash, vec![problem]);
@@ -215,23 +225,25 @@ impl Controller {
             self.remove(name);
         }
         for (name, service) in plan.services {
-            self.revise(&name, service).await;
+            self.revise(&name, service, client(&job.tls, &name)).await;
         }
         for settings in &job.loaded.settings.services {
             if !self.entries.contains_key(&settings.name) {
-                let entry = self.new_entry(settings, Generation(1));
+                let entry = self.new_entry(settings, Generation(1), client(&job.tls, &settings.name));
                 self.entries.insert(settings.name.clone(), entry);
             }
         }
         let needs_restart = config::needs_restart(&self.settings, &job.loaded.settings);
         let clients = job.loaded.settings.proxy.client_rules();
         if self.settings.proxy.client_rules() != clients {
-            self.workers.clients(clients.clone()).await;
+            self.workers.clients(clients).await;
         }
+        self.tls.put(job.listeners.clone());
         // What needs a restart keeps its running value, so that the next reload says so again.
         let running = std::mem::replace(&mut self.settings, job.loaded.settings.clone());
         self.settings = config::Settings {
-            proxy: running.proxy.with_client_rules(&clients),
+            proxy: running.proxy.with_live(&job.loaded.settings.proxy),
+            admin: running.admin.with_live(&job.loaded.settings.admin),
             services: self.settings.services.clone(),
             ..running
         };
@@ -282,9 +294,12 @@ impl Controller {
         }
     }
 
-    async fn revise(&mut self, name: &ServiceName, service: ServicePlan) {
+    async fn revise(&mut self, name: &ServiceName, service: ServicePlan, tls: Arc<TlsClient>) {
         let Some(entry) = self.entries.get_mut(name) else { return };
-        let changed = change_of(entry, &service).is_some();
+        let changed = change_of(entry, &service, &tls).is_some();
+        if !entry.tls.is_same(&tls) {
+            entry.tls = tls;
+        }
         let old_settings = std::mem::replace(&mut entry.settings, service.settings.clone());
         entry.file_active = service.settings.active;
         for slot in Slot::BOTH {
@@ -333,22 +348,35 @@ impl Controller {
     }
 }
 
-/// Reads the file: what tells its content from another, and what it means.
-fn read(path: &Path) -> (String, Result<Loaded, Problems>) {
-    match FileContent::of(path) {
-        Ok(content) => (content.hash.clone(), content.parse()),
-        Err(problems) => (problems.lines().join("; "), Err(problems)),
-    }
+/// Reads the file, and the files that it names: what tells its content from another, and what it means.
+fn read(path: &Path, listeners: &TlsListeners) -> (String, Result<(Loaded, PreparedListeners, TlsClients), Problems>) {
+    let content = match FileContent::of(path) {
+        Ok(content) => content,
+        Err(problems) => return (problems.lines().join("; "), Err(problems)),
+    };
+    let meaning = || {
+        let mut loaded = content.parse()?;
+        let listeners = listeners.load(path, &loaded)?;
+        let tls = read_tls_files(&loaded, path)?;
+        loaded.warnings.extend(listeners.warnings());
+        Ok((loaded, listeners, tls))
+    };
+    (content.hash.clone(), meaning())
 }
 
 /// The gate of what a plan would make serve: endpoints that are known are asked as they are, new ones as they would be.
-fn gate(entry: &Entry, service: &ServicePlan, contents: &SlotSettings) -> Gate {
+fn gate(entry: &Entry, service: &ServicePlan, contents: &SlotSettings, tls: &TlsClient) -> Gate {
     let known = &entry.slots[service.active].endpoints;
     let endpoints = contents.endpoints.iter().map(|wanted| {
-        let old = known.iter().find(|endpoint| endpoint.settings == *wanted);
-        old.cloned().unwrap_or_else(|| Arc::new(Endpoint::new(wanted)))
+        let old = known.iter().find(|endpoint| endpoint.settings == *wanted && entry.tls.is_same(tls));
+        old.cloned().unwrap_or_else(|| Arc::new(Endpoint::with_tls(wanted, tls)))
     });
     Gate { endpoints: endpoints.collect(), health: service.settings.health.clone(), demand: Demand::EveryEndpoint }
+}
+
+/// How the service's endpoints are known; every service of the file has an entry.
+pub(super) fn client(clients: &TlsClients, name: &ServiceName) -> Arc<TlsClient> {
+    clients.get(name).cloned().unwrap_or_else(TlsClient::plain)
 }
 
 #[cfg(test)]

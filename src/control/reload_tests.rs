@@ -6,6 +6,7 @@ use crate::{
     api::{Event, ProblemKind, SwitchRequest},
     config,
     control::{ControllerOptions, Handle, start},
+    net::tls::TlsListeners,
     store::Store,
     table,
     telemetry::Registry,
@@ -38,6 +39,7 @@ impl Control {
             publisher: table::pointer().0,
             workers: Workers::new([inbox]),
             registry: registry.clone(),
+            tls: TlsListeners::default(),
         };
         let (handle, _task) = start(options).await.unwrap();
         Self { handle, registry, dir, orders }

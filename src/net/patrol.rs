@@ -20,6 +20,9 @@ use slab::Slab;
 
 use crate::config::settings::Limits;
 
+/// Time over which resets are counted.
+const RESETS_WINDOW_MS: u64 = 10_000;
+
 /// What a connection does, as far as its time limits care.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Doing {
@@ -43,12 +46,18 @@ pub struct ClientConn {
     clock: Arc<AtomicU64>,
     open: AtomicU32,
     is_http2: AtomicBool,
+    is_tls: AtomicBool,
     must_linger: AtomicBool,
     /// Since when the client takes nothing of what is written, in milliseconds of the patrol's clock; or `NOT_BLOCKED`.
     blocked_since_ms: AtomicU64,
     /// The stream is to try a write, whatever it knows.
     try_write: AtomicBool,
     stalled: AtomicBool,
+    /// Streams that were reset since `resets_since_ms`, as many as may be, and whether there were more.
+    resets: AtomicU32,
+    resets_since_ms: AtomicU64,
+    resets_max: AtomicU32,
+    expelled: AtomicBool,
     closing: Arc<AtomicBool>,
 }
 
@@ -82,9 +91,31 @@ impl ClientConn {
         self.is_http2.load(Relaxed)
     }
 
+    /// The client speaks TLS with the proxy.
+    pub fn is_tls(&self) -> bool {
+        self.is_tls.load(Relaxed)
+    }
+
     /// True once it was ended because the client took nothing of what waited for it.
     pub fn has_stalled(&self) -> bool {
         self.stalled.load(Relaxed)
+    }
+
+    /// The client reset an HTTP/2 stream, or made the proxy reset it. True, once, if that was one too many.
+    pub fn note_reset(&self) -> bool {
+        let now = self.clock.load(Relaxed);
+        if now.saturating_sub(self.resets_since_ms.load(Relaxed)) >= RESETS_WINDOW_MS {
+            self.resets_since_ms.store(now, Relaxed);
+            self.resets.store(0, Relaxed);
+        }
+        let resets = self.resets.load(Relaxed) + 1;
+        self.resets.store(resets, Relaxed);
+        resets > self.resets_max.load(Relaxed) && !self.expelled.swap(true, Relaxed)
+    }
+
+    /// True once it was ended for its resets.
+    pub(super) fn is_expelled(&self) -> bool {
+        self.expelled.load(Relaxed)
     }
 
     /// The client's side took bytes, or did not.
@@ -110,8 +141,19 @@ impl ClientConn {
         self.must_linger.load(Relaxed)
     }
 
-    pub(super) fn set_http2(&self) {
+    /// It speaks HTTP/2, and may reset so many streams in ten seconds.
+    pub(super) fn set_http2(&self, resets_max: u32) {
         self.is_http2.store(true, Relaxed);
+        self.resets_max.store(resets_max, Relaxed);
+    }
+
+    pub(super) fn set_tls(&self) {
+        self.is_tls.store(true, Relaxed);
+    }
+
+    /// HTTP begins, with a part of a head or without one; its time begins, too.
+    pub(super) fn begin(&self, with_a_head: bool) {
+        self.set(if with_a_head { Doing::Head } else { Doing::Idle });
     }
 
     /// Bytes came.
@@ -152,7 +194,7 @@ pub(super) enum Order {
     Finish,
     /// The connection's own time is over.
     Expire,
-    /// The client takes nothing: let go of the connection as it is.
+    /// The client takes nothing, or makes work for nothing: let go of the connection as it is.
     Sever,
 }
 
@@ -233,6 +275,13 @@ impl Patrol {
         self.order_all(Order::Finish);
     }
 
+    /// Ends a connection whose client resets too much.
+    pub fn expel(&self, conn: &Arc<ClientConn>) {
+        for (_, post) in self.posts.borrow_mut().iter_mut().filter(|(_, post)| Arc::ptr_eq(&post.conn, conn)) {
+            post.give(Order::Sever);
+        }
+    }
+
     fn order_all(&self, order: Order) {
         self.standing_order.set(Some(order));
         for (_, post) in self.posts.borrow_mut().iter_mut() {
@@ -241,21 +290,30 @@ impl Patrol {
     }
 
     pub(super) fn watch(self: &Rc<Self>, peer: IpAddr) -> Watched {
-        let conn = Arc::new(ClientConn {
+        let conn = self.conn(peer);
+        let post = Post { conn: conn.clone(), order: self.standing_order.get(), waker: None };
+        Watched { patrol: self.clone(), key: self.posts.borrow_mut().insert(post), conn }
+    }
+
+    fn conn(&self, peer: IpAddr) -> Arc<ClientConn> {
+        Arc::new(ClientConn {
             peer,
             doing: AtomicU8::new(Doing::Idle as u8),
             since_ms: AtomicU64::new(self.clock.load(Relaxed)),
             clock: self.clock.clone(),
             open: AtomicU32::new(0),
             is_http2: AtomicBool::new(false),
+            is_tls: AtomicBool::new(false),
             must_linger: AtomicBool::new(false),
             blocked_since_ms: AtomicU64::new(NOT_BLOCKED),
             try_write: AtomicBool::new(false),
             stalled: AtomicBool::new(false),
+            resets: AtomicU32::new(0),
+            resets_since_ms: AtomicU64::new(0),
+            resets_max: AtomicU32::new(u32::MAX),
+            expelled: AtomicBool::new(false),
             closing: self.closing.clone(),
-        });
-        let post = Post { conn: conn.clone(), order: self.standing_order.get(), waker: None };
-        Watched { patrol: self.clone(), key: self.posts.borrow_mut().insert(post), conn }
+        })
     }
 }
 
@@ -297,8 +355,26 @@ impl Watched {
     }
 }
 
+impl Watched {
+    /// It is another's connection than the one that the socket names. To be called before anybody else has `conn`.
+    pub(super) fn rename(&mut self, peer: IpAddr) {
+        let conn = self.patrol.conn(peer);
+        conn.doing.store(self.conn.doing.load(Relaxed), Relaxed);
+        conn.since_ms.store(self.conn.since_ms.load(Relaxed), Relaxed);
+        self.patrol.posts.borrow_mut()[self.key].conn = conn.clone();
+        self.conn = conn;
+    }
+
+    /// Gives an order again that could not be carried out when it came.
+    pub(super) fn repeat(&self, order: Order) {
+        self.patrol.posts.borrow_mut()[self.key].give(order);
+    }
+}
+
 impl Drop for Watched {
     fn drop(&mut self) {
+        // What is still open ends with the connection, and is not what the client reset.
+        self.conn.resets_max.store(u32::MAX, Relaxed);
         self.patrol.posts.borrow_mut().remove(self.key);
     }
 }
@@ -324,6 +400,7 @@ mod tests {
             header_bytes_max: 0,
             headers_max: 0,
             streams_max: 0,
+            resets_max: 0,
             connections_max: 0,
             replay_buffer_total: 0,
         }
@@ -347,6 +424,22 @@ mod tests {
         watched.conn.leave();
         at(1075);
         assert_eq!(watched.poll_order(&cx), Poll::Ready(Order::Expire));
+    }
+
+    #[test]
+    fn resets_are_counted_over_ten_seconds() {
+        let start = Instant::now();
+        let patrol = Patrol::new(start);
+        let watched = patrol.watch(IpAddr::from([127, 0, 0, 1]));
+        watched.conn.set_http2(2);
+        let at = |seconds| patrol.tick(start + Duration::from_secs(seconds), &limits());
+        assert!(!watched.conn.note_reset() && !watched.conn.note_reset(), "as many as may be");
+        at(10);
+        assert!(!watched.conn.note_reset() && !watched.conn.note_reset(), "ten seconds later they are forgotten");
+        assert!(watched.conn.note_reset(), "one too many");
+        assert!(!watched.conn.note_reset(), "once");
+        patrol.expel(&watched.conn);
+        assert_eq!(watched.poll_order(&Context::from_waker(Waker::noop())), Poll::Ready(Order::Sever));
     }
 
     #[test]

@@ -16,7 +16,8 @@ use crate::{
 fn options(index: usize) -> WorkerOptions {
     let text = "version = 1\n[[service]]\nname = \"iris\"\n[service.blue]\nendpoints = [\"http://127.0.0.1:1\"]\n";
     let clients = config::parse(text, "test.toml").unwrap().settings.proxy.client_rules();
-    WorkerOptions { index, workers: 2, clients: Arc::new(clients), registry: Registry::new(2).unwrap(), access: None }
+    let (clients, registry) = (Arc::new(clients), Registry::new(2).unwrap());
+    WorkerOptions { index, workers: 2, clients, tls: None, registry, access: None }
 }
 
 /// What the proxy makes of a request: its status line, or nothing if the connection was closed.

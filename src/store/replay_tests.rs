@@ -63,7 +63,7 @@ fn what_was_put_into_a_slot_stands_there() {
         contents: vec![put_in(Slot::Blue, "http://new:1")],
         ..entry("iris", Action::Slot, 3)
     };
-    let replayed = replay(state(&[("iris", 2)]), &[deployed.clone()]);
+    let replayed = replay(state(&[("iris", 2)]), std::slice::from_ref(&deployed));
     let slot = &record(&replayed, "iris").slots.blue;
     assert_eq!((&slot.endpoints, &slot.version), (&deployed.contents[0].endpoints, &deployed.contents[0].version));
     assert_eq!(slot.file, state(&[("iris", 2)]).services[&name("iris")].slots.blue.file);

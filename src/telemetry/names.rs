@@ -24,12 +24,15 @@ metrics! {
     GENERATION = ("verdigris_generation", "The service's generation.");
     SWITCHES = ("verdigris_switches_total", "Switches, rollbacks and slot changes, by service, action and outcome.");
     HEALTHY = ("verdigris_endpoint_healthy", "1 if the endpoint is healthy, 0 if not or not probed yet.");
+    EJECTED = ("verdigris_endpoint_ejected", "1 while the endpoint is left out because requests failed there in a row, else 0.");
+    EJECTIONS = ("verdigris_endpoint_ejections_total", "Ejections of endpoints, by service and slot.");
     RELOADS = ("verdigris_reloads_total", "Readings of the config file, by outcome (applied, unchanged, refused).");
     RELOAD_OK = ("verdigris_config_ok", "0 while the config file on disk is refused and an older one serves on.");
     CERTIFICATES_OK = ("verdigris_tls_certificates_ok", "0 while certificate files on disk cannot be used and older ones serve on, by listener.");
     CERTIFICATE_EXPIRES = ("verdigris_tls_certificate_expires_timestamp_seconds", "When a certificate that serves expires, by listener and file.");
     CONNECTION_FAILURES = ("verdigris_connection_failures_total", "Client connections that ended before their first request, by kind (tls_handshake, plain_http, proxy_header).");
     CONNECTIONS = ("verdigris_client_connections", "Open client connections, by worker.");
+    TASKS = ("verdigris_tasks", "Tasks that live on a worker: connections of both sides and what serves them, by worker.");
     LEASES_CUT = ("verdigris_leases_cut_total", "Leases cut by a drain deadline, by service and slot.");
     ACCESS_DROPPED = ("verdigris_access_records_dropped_total", "Access records dropped because the log could not keep up.");
     BUILD = ("verdigris_build_info", "Always 1; the version is a label.");

@@ -46,7 +46,9 @@ struct Inner {
     events: prometheus::Registry,
     switches: IntCounterVec,
     reloads: IntCounterVec,
+    ejections: IntCounterVec,
     unrouted: IntCounterVec,
+    connection_failures: IntCounterVec,
     access_dropped: Mutex<Option<Arc<AtomicU64>>>,
 }
 
@@ -65,13 +67,13 @@ struct Known {
 }
 
 impl Slots {
-    fn current(&mut self, labels: SlotLabels, workers: usize) -> Arc<SlotMetrics> {
+    fn current(&mut self, labels: &SlotLabels, workers: usize) -> Arc<SlotMetrics> {
         self.turn += 1;
         let new = || Known { metrics: Arc::new(SlotMetrics::new(labels.clone(), workers)), current_at: 0 };
         let known = self.known.entry(labels.clone()).or_insert_with(new);
         known.current_at = self.turn;
         let metrics = known.metrics.clone();
-        self.forget_former(&labels);
+        self.forget_former(labels);
         metrics
     }
 
@@ -113,7 +115,12 @@ impl Registry {
         };
         let switches = counter(names::SWITCHES, &["service", "action", "outcome"])?;
         let reloads = counter(names::RELOADS, &["outcome"])?;
+        let ejections = counter(names::EJECTIONS, &["service", "slot"])?;
         let unrouted = counter(names::UNROUTED, &["kind"])?;
+        let connection_failures = counter(names::CONNECTION_FAILURES, &["kind"])?;
+        for kind in ["tls_handshake", "plain_http", "proxy_header"] {
+            connection_failures.with_label_values(&[kind]);
+        }
         for outcome in ["applied", "unchanged", "refused"] {
             reloads.with_label_values(&[outcome]);
         }
@@ -126,7 +133,9 @@ impl Registry {
                 events,
                 switches,
                 reloads,
+                ejections,
                 unrouted,
+                connection_failures,
                 access_dropped: Mutex::default(),
             }),
         })
@@ -137,7 +146,7 @@ impl Registry {
     pub fn slot(&self, service: &ServiceName, slot: Slot, version: Option<&str>) -> Arc<SlotMetrics> {
         let labels = SlotLabels { service: service.clone(), slot, version: version.unwrap_or_default().to_owned() };
         let mut slots = self.inner.slots.lock().unwrap_or_else(PoisonError::into_inner);
-        slots.current(labels, self.inner.workers)
+        slots.current(&labels, self.inner.workers)
     }
 
     /// Forgets the counters of services that no longer exist, so that labels stay bounded.
@@ -155,9 +164,19 @@ impl Registry {
         self.inner.reloads.with_label_values(&[outcome]).inc();
     }
 
+    /// Counts an ejection of an endpoint.
+    pub fn ejection(&self, service: &ServiceName, slot: Slot) {
+        self.inner.ejections.with_label_values(&[service.as_str(), slot.as_str()]).inc();
+    }
+
     /// Counts a request that failed before a service took it. Off the hot path: such requests are answered at once.
     pub fn unrouted(&self, kind: FailureKind) {
         self.inner.unrouted.with_label_values(&[kind.as_str()]).inc();
+    }
+
+    /// Counts a client connection that ended before its first request. Off the hot path.
+    pub fn connection_failed(&self, kind: &str) {
+        self.inner.connection_failures.with_label_values(&[kind]).inc();
     }
 
     /// Says where some gauges come from; asked at each scrape.

@@ -150,7 +150,7 @@ async fn an_admin_call_under_way_is_answered() {
     let Set { blue: _blue, mut proxy, _others, _dir } = set("[proxy.shutdown]\ndelay = \"0s\"\nlinger = \"0s\"").await;
     let mut caller = crate::support::client::Conn::open(proxy.admin.addr).await;
     let host = proxy.admin.addr;
-    let head = format!("POST /v1/services/iris/switch HTTP/1.1\r\nhost: {host}\r\ncontent-length: 14\r\n\r\n{{\"to\":");
+    let head = format!("POST /v1/services/iris/switch HTTP/1.1\r\nhost: {host}\r\ncontent-length: 13\r\n\r\n{{\"to\":");
     caller.send(head.as_bytes()).await;
     // Its head is read when a later call on another connection is answered.
     proxy.admin.status("iris").await;

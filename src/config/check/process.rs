@@ -48,6 +48,7 @@ impl Check<'_> {
             header_bytes_max: self.size(&given.header_bytes_max, 8 << 10..=16 << 20, default.header_bytes_max),
             headers_max: self.whole(&given.headers_max, 1..=10_000, default.headers_max),
             streams_max: self.whole(&given.streams_max, 1..=1_000_000, default.streams_max),
+            resets_max: self.whole(&given.resets_max, 1..=1_000_000, default.resets_max),
             connections_max: self.whole(&given.connections_max, 1..=10_000_000, default.connections_max),
             replay_buffer_total: self.size(&given.replay_buffer_total, 0..=1 << 40, default.replay_buffer_total),
         }
@@ -79,7 +80,13 @@ impl Check<'_> {
         let knows_callers = token_file.is_some() || tls.as_ref().is_some_and(TlsSettings::knows_clients);
         let span = listen.span();
         let listen = match listen.get_ref().strip_prefix("unix:") {
-            Some(path) => AdminListen::Unix(self.socket_path(span, path)),
+            Some(path) => {
+                if let Some(tls) = &given.tls {
+                    let hint = "take the table out; only the socket's owner can connect to it";
+                    self.warn(tls.span(), "a unix socket is not spoken to over TLS", hint);
+                }
+                AdminListen::Unix(self.socket_path(span, path))
+            }
             None => AdminListen::Tcp(self.admin_address(span, listen.get_ref(), knows_callers)),
         };
         AdminSettings { listen, token_file, tls }
