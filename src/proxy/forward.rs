@@ -18,7 +18,7 @@ use super::{
     assign,
     body::{AnswerBody, RelayParts},
     exchange::{Exchange, Held},
-    headers, replay, retry, rewrite, tunnel, turn,
+    headers, outcome, replay, retry, rewrite, tunnel, turn,
 };
 use crate::{
     ids::EndpointId,
@@ -127,7 +127,8 @@ impl Courier<'_> {
         // HTTP/2 upstreams may refuse a stream and say that they did nothing: any method may be sent again then.
         let may_keep = self.may_replay || self.exchange.is_grpc;
         let kept_max = if may_keep { settings.replay_buffer } else { 0 };
-        let bounds = BodyBounds { bytes_max, kept_max, may_pause: self.exchange.is_grpc };
+        let (may_pause, is_http2) = (self.exchange.is_grpc, self.exchange.client.conn.is_http2());
+        let bounds = BodyBounds { bytes_max, kept_max, may_pause, is_http2 };
         self.body = Some(SharedBody::new(body, bounds, &self.exchange.worker.replay_budget));
         Ok(())
     }
@@ -137,8 +138,9 @@ impl Courier<'_> {
             self.attempts += 1;
             let held = turn::hold(self).await?;
             retry::note_request(self, &held);
-            let local = self.pick(&held)?.clone();
-            match self.attempt(&held, &local).await? {
+            let now = Instant::now();
+            let local = self.pick(&held, now)?.clone();
+            match self.attempt(&held, &local, now).await? {
                 Some(arrived) if retry::wants_another(self, &held, &local, &arrived.answer) => {}
                 Some(arrived) => return self.arrive(&held, arrived),
                 None => self.fresh = true,
@@ -159,9 +161,9 @@ impl Courier<'_> {
         self.rewrite(&renewed)
     }
 
-    fn pick<'h>(&self, held: &'h Held) -> Result<&'h Rc<LocalEndpoint>, Failure> {
-        let endpoints = &held.slot.endpoints;
-        self.exchange.worker.balancer.pick(endpoints, self.tried.last().copied()).ok_or_else(|| {
+    fn pick<'h>(&self, held: &'h Held, now: Instant) -> Result<&'h Rc<LocalEndpoint>, Failure> {
+        let (endpoints, policy) = (&held.slot.endpoints, &held.service.service.settings.balance);
+        self.exchange.worker.balancer.pick(endpoints, policy, &self.tried, now).ok_or_else(|| {
             let service = &held.service.service.settings.name;
             Failure::new(
                 FailureKind::SlotEmpty,
@@ -184,10 +186,15 @@ impl Courier<'_> {
     }
 
     /// One attempt. `None`: it failed, and another is permitted.
-    async fn attempt(&mut self, held: &Held, local: &Rc<LocalEndpoint>) -> Result<Option<Arrived>, Failure> {
+    async fn attempt(
+        &mut self,
+        held: &Held,
+        local: &Rc<LocalEndpoint>,
+        now: Instant,
+    ) -> Result<Option<Arrived>, Failure> {
         let in_flight = local.enter();
         let pool = self.pool(local)?;
-        let checkout = pool.checkout(self.choice(), Instant::now(), held.service.service.settings.retry.wait);
+        let checkout = pool.checkout(self.choice(), now, held.service.service.settings.retry.wait);
         let mut conn = match until_interrupt(&held.lease, checkout).await.map_err(interrupted)? {
             Ok(conn) => conn,
             Err(error) => {
@@ -197,7 +204,14 @@ impl Courier<'_> {
         };
         let reused = conn.is_reused();
         let request = self.request(held, pool, &conn)?;
-        match until_interrupt(&held.lease, conn.send(request)).await {
+        let sent = outcome::Sent::new(held, local);
+        let result = until_interrupt(&held.lease, conn.send(request)).await;
+        match &result {
+            Ok(Ok(answer)) => sent.answered(answer.status()),
+            Err(Interrupt::TimedOut) => sent.timed_out(),
+            Ok(Err(_)) | Err(Interrupt::Cut | Interrupt::OverLimit(_)) => {}
+        }
+        match result {
             Ok(Ok(answer)) => Ok(Some(Arrived { answer, conn, in_flight })),
             Ok(Err(error)) => self.after_failure(error, reused, held, local).map(|()| None),
             Err(Interrupt::TimedOut) if retry::may_ask_another(self, held, local) => Ok(None),
@@ -219,13 +233,17 @@ impl Courier<'_> {
         let head = if self.may_replay || conn.speaks_http2() { self.head.as_mut().map(lend) } else { self.head.take() };
         let mut head = head.ok_or_else(|| internal("the request is out"))?;
         if conn.speaks_http2() {
-            let default = pool.target().map_or("localhost", |target| target.authority.as_str());
-            to_http2(&mut head, default)?;
+            let (scheme, default) =
+                pool.target().map_or(("http", "localhost"), |target| (target.scheme(), target.authority.as_str()));
+            to_http2(&mut head, scheme, default)?;
         } else {
             head.version = Version::HTTP_11;
             if self.body.is_some() && !head.headers.contains_key(header::CONTENT_LENGTH) {
                 // The HTTP library would send a GET without its body otherwise.
                 head.headers.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+            }
+            if self.body.is_none() && expects_body(&head) && !head.headers.contains_key(header::CONTENT_LENGTH) {
+                head.headers.insert(header::CONTENT_LENGTH, HeaderValue::from_static("0"));
             }
             if !head.headers.contains_key(header::HOST)
                 && let Some(target) = pool.target()
@@ -260,6 +278,7 @@ impl Courier<'_> {
         if let Some(unsent) = error.unsent.take() {
             self.head.get_or_insert_with(|| unsent.into_parts().0);
         }
+        outcome::no_answer(held, local, &error, reused);
         let unprocessed = error.is_surely_unprocessed();
         let unanswered = !error.answer_began && error.kind() == FailureKind::UpstreamClosed;
         let permitted = unprocessed || (unanswered && self.may_replay && !self.replayed);
@@ -277,6 +296,7 @@ impl Courier<'_> {
         self.exchange.worker.complain(local, &error);
         let message = match error.kind() {
             FailureKind::UpstreamMalformed => "what the endpoint sent is not an HTTP answer",
+            FailureKind::UpstreamTls => "the endpoint refused what the proxy shows of itself",
             _ => "the endpoint closed the connection without an answer",
         };
         Err(Failure::new(error.kind(), message))
@@ -344,6 +364,12 @@ impl Courier<'_> {
     }
 }
 
+/// A server may take the lack of a length for a fault in these (RFC 9110 section 8.6), and HTTP/2 needs none.
+fn expects_body(head: &Parts) -> bool {
+    use http::Method;
+    [Method::POST, Method::PUT, Method::PATCH].contains(&head.method)
+}
+
 /// Gives the head away and keeps a copy.
 fn lend(head: &mut Parts) -> Parts {
     let copy = rewrite::copy(head);
@@ -351,11 +377,11 @@ fn lend(head: &mut Parts) -> Parts {
 }
 
 /// HTTP/2's form: the authority in the target, no `Host`.
-fn to_http2(head: &mut Parts, default_authority: &str) -> Result<(), Failure> {
+fn to_http2(head: &mut Parts, scheme: &str, default_authority: &str) -> Result<(), Failure> {
     let host = head.headers.remove(header::HOST);
     let authority = host.as_ref().and_then(|host| host.to_str().ok()).unwrap_or(default_authority);
     let target = head.uri.path_and_query().map_or("/", |target| target.as_str()).to_owned();
-    let uri = Uri::builder().scheme("http").authority(authority).path_and_query(target).build();
+    let uri = Uri::builder().scheme(scheme).authority(authority).path_and_query(target).build();
     head.uri =
         uri.map_err(|_invalid| Failure::new(FailureKind::BadRequest, "the request target cannot be sent over HTTP/2"))?;
     head.version = Version::HTTP_2;
@@ -376,6 +402,9 @@ pub(super) async fn until_interrupt<F: Future>(lease: &Lease, future: F) -> Resu
 
 pub(super) fn interrupted(interrupt: Interrupt) -> Failure {
     match interrupt {
+        Interrupt::OverLimit(kind @ FailureKind::DeadlineExceeded) => {
+            Failure::new(kind, "the call was not done within its grpc-timeout")
+        }
         Interrupt::OverLimit(kind) => Failure::new(kind, "the request took longer than it may in all"),
         Interrupt::Cut => Failure::new(FailureKind::DrainCut, "the slot's drain deadline is over"),
         Interrupt::TimedOut => Failure::new(FailureKind::UpstreamTimeout, "no answer within timeouts.first_byte"),
