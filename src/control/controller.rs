@@ -119,6 +119,7 @@ pub async fn start(options: ControllerOptions) -> Result<(Handle, JoinHandle<()>
             events: events.clone(),
             workers: options.workers.clone(),
             store: store.clone(),
+            tls: options.tls.clone(),
             config_path: options.config_path.clone(),
             started: Instant::now(),
             stopping: AtomicBool::new(false),

@@ -213,7 +213,8 @@ function showProcess(proxy) {
   const reload = proxy.reload;
   const refused = reload.ok ? [] : ["The config file is refused; what it said before still holds.", ...(reload.problems || [])];
   const waiting = (reload.needs_restart || []).map((line) => `After a restart: ${line}`);
-  say("config", [...refused, ...waiting].join("\n"));
+  const certificates = (proxy.certificate_problems || []).map((line) => `Older certificates serve on: ${line}`);
+  say("config", [...refused, ...certificates, ...waiting].join("\n"));
 }
 
 function show({ proxy, services }) {

@@ -193,6 +193,7 @@ pub(in crate::cli) fn services() -> ServiceList {
             version: "0.1.0".into(),
             uptime_ms: 7_800_000,
             config: "config.toml".into(),
+            certificate_problems: Vec::new(),
             reload: ReloadStatus {
                 ok: false,
                 at: "2026-11-01T12:00:00.000Z".into(),
