@@ -1,4 +1,4 @@
-//! The commands that need more than the admin API: `run`, `check` and `demo`.
+//! The commands that need more than the admin API: `run`, `check` and `demo`; the others are handed over.
 
 use std::{future::poll_fn, io, path::Path, pin::pin, task::Poll};
 
@@ -9,6 +9,7 @@ use crate::{
     cli::{self, Args, Command, ExitCode},
     config, control,
     demo::{self, Servers},
+    net::tls::TlsListeners,
 };
 
 /// Carries a command out. Returns the code to exit with.
@@ -16,6 +17,9 @@ pub fn execute(args: &Args) -> u8 {
     let result = match &args.command {
         Command::Run(run_args) => run(&run_args.config),
         Command::Check(check_args) => return check(&check_args.config, args.options.json),
+        Command::Golden(golden_args) => {
+            return cli::golden(golden_args, args.options.json, &mut io::stdout(), &mut io::stderr());
+        }
         Command::Demo(demo_args) => play(demo_args.script),
         Command::Client(command) => {
             return cli::run(command, &args.options, &mut io::stdout(), &mut io::stderr(), cli::wants_colour());
@@ -38,14 +42,15 @@ fn run(config: &Path) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::Done)
 }
 
-/// Tells every problem of a config file; binds nothing.
+/// Tells every problem of a config file and of the certificates that it names; binds nothing.
 fn check(path: &Path, json: bool) -> u8 {
-    let read = config::load(path).and_then(|loaded| {
+    let checked = config::load(path).and_then(|loaded| {
+        let tls = TlsListeners::default().load(path, &loaded)?;
         control::read_tls_files(&loaded, path)?;
-        Ok(loaded)
+        Ok(loaded.warnings.into_iter().chain(tls.warnings()).collect())
     });
-    let (problems, warnings, rendered) = match read {
-        Ok(loaded) => (Vec::new(), loaded.warnings, String::new()),
+    let (problems, warnings, rendered) = match checked {
+        Ok(warnings) => (Vec::new(), warnings, String::new()),
         Err(problems) => (problems.lines(), Vec::new(), problems.render()),
     };
     let code = if problems.is_empty() { ExitCode::Done } else { ExitCode::Failed };

@@ -5,20 +5,21 @@ use std::path::Path;
 
 use super::{
     Loaded, Problem,
-    source::{Source, Step, Tree},
+    source::{Source, Tree},
 };
 
 impl Loaded {
-    /// A problem of a key of the service at this index, such as `["tls", "ca"]`, in the file that this was loaded from.
-    pub fn problem_of_service(&self, file: &Path, service: usize, keys: &[&str], message: &str, hint: &str) -> Problem {
-        let mut path = vec![Step::Key("service".into()), Step::Index(service)];
-        path.extend(keys.iter().map(|key| Step::Key((*key).to_owned())));
-        let located = Tree::parse(file, &self.text).ok().and_then(|tree| {
-            let source = Source::new(file, &self.text, &tree);
-            let span = source.span(&path)?;
-            Some(source.problem(span, message, Some(hint.to_owned())))
-        });
-        located.unwrap_or_else(|| Problem::of_file(file, message.to_owned(), hint))
+    /// A problem of what a key names, such as `service[0].tls.ca`, in the file that this was loaded from.
+    pub fn problem(&self, file: &Path, key: &str, message: impl Into<String>, hint: Option<String>) -> Problem {
+        let unplaced =
+            |message, hint| Problem { file: file.to_owned(), place: None, key: key.to_owned(), message, hint };
+        let message = message.into();
+        let Ok(tree) = Tree::parse(file, &self.text) else { return unplaced(message, hint) };
+        let source = Source::new(file, &self.text, &tree);
+        match source.span_of(key) {
+            Some(span) => source.problem(span, message, hint),
+            None => unplaced(message, hint),
+        }
     }
 }
 
@@ -36,8 +37,12 @@ mod tests {
                 format!("[[service]]\n{before}name = \"b\"\n[service.blue]\nendpoints = [\"http://h:2\"]\n{after}");
             let text = format!("version = 1\n\n\n[[service]]\n{service}{second}");
             let loaded = crate::config::parse(&text, "test.toml").unwrap();
-            let problem =
-                loaded.problem_of_service(Path::new("test.toml"), 1, &["tls", "ca"], "cannot be read", "mend it");
+            let problem = loaded.problem(
+                Path::new("test.toml"),
+                "service[1].tls.ca",
+                "cannot be read",
+                Some("mend it".to_owned()),
+            );
             assert_eq!(problem.to_string(), format!("test.toml:{place}: service[1].tls.ca: cannot be read; mend it"));
         }
     }

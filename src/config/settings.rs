@@ -53,11 +53,11 @@ impl ProxySettings {
         }
     }
 
-    /// These settings, with other rules for clients.
+    /// These settings, with what of `new` is followed without a restart.
     #[must_use]
-    pub fn with_client_rules(self, rules: &ClientRules) -> Self {
-        let ClientRules { limits, trusted_proxies, proxy_protocol } = rules.clone();
-        Self { limits, trusted_proxies, proxy_protocol, ..self }
+    pub fn with_live(self, new: &Self) -> Self {
+        let ClientRules { limits, trusted_proxies, proxy_protocol } = new.client_rules();
+        Self { limits, trusted_proxies, proxy_protocol, tls: followed(self.tls, new.tls.as_ref()), ..self }
     }
 }
 
@@ -139,6 +139,19 @@ pub struct AdminSettings {
     /// The bearer token's file; required where `listen` is not loopback. The token itself is read at start.
     pub token_file: Option<PathBuf>,
     pub tls: Option<TlsSettings>,
+}
+
+impl AdminSettings {
+    /// These settings, with what of `new` is followed without a restart.
+    #[must_use]
+    pub fn with_live(self, new: &Self) -> Self {
+        Self { tls: followed(self.tls, new.tls.as_ref()), ..self }
+    }
+}
+
+/// A listener goes on speaking TLS, or in clear; with which files may change.
+fn followed(running: Option<TlsSettings>, new: Option<&TlsSettings>) -> Option<TlsSettings> {
+    running.map(|running| new.cloned().unwrap_or(running))
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

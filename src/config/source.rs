@@ -69,10 +69,11 @@ impl<'t> Source<'t> {
         self.paths.get(&(span.start, span.end)).map(Vec::as_slice)
     }
 
-    /// Where a value stands that this path leads to.
-    pub(super) fn span(&self, path: &[Step]) -> Option<Span> {
-        let values = self.types.keys().filter(|span| self.paths.get(span).is_some_and(|known| known == path));
-        values.max().map(|(start, end)| *start..*end)
+    /// Where the value of this key stands, such as `proxy.tls.more[0].cert`.
+    pub(super) fn span_of(&self, key: &str) -> Option<Span> {
+        let named = self.paths.iter().filter(|(_, path)| render(path) == key);
+        // Behind the key itself, which has the same path.
+        named.map(|((start, end), _)| *start..*end).max_by_key(|span| span.start)
     }
 
     /// `string`, `integer`, …; `None` for a key.
@@ -146,6 +147,7 @@ fn place(text: &str, span: Span) -> Place {
         column: 1 + text[line_start..start].chars().count(),
         width: meant.chars().count().max(1),
         source: source.to_owned(),
+        skipped: 0,
     }
 }
 
@@ -158,7 +160,7 @@ mod tests {
         let text = "a = 1\r\nä = \"bö\"\r\n";
         let start = text.find('"').unwrap();
         let found = place(text, start..start + "\"bö\"".len());
-        assert_eq!(found, Place { line: 2, column: 5, width: 4, source: "ä = \"bö\"".into() });
+        assert_eq!(found, Place { line: 2, column: 5, width: 4, source: "ä = \"bö\"".into(), skipped: 0 });
     }
 
     #[test]
@@ -167,7 +169,7 @@ mod tests {
             let found = place("a = 1\n", span);
             assert_eq!((found.line <= 2, found.width), (true, 1));
         }
-        assert_eq!(place("", 0..0), Place { line: 1, column: 1, width: 1, source: String::new() });
+        assert_eq!(place("", 0..0), Place { line: 1, column: 1, width: 1, source: String::new(), skipped: 0 });
     }
 
     #[test]

@@ -25,6 +25,7 @@ use crate::{
     api::{Action, ChangeReply, Event, GateReport, HistoryEntry, Problem, ReloadReply, ReloadStatus},
     config::{Loaded, Settings, SlotSettings},
     ids::{ServiceName, Slot},
+    net::tls::TlsListeners,
     store::{State, Store, StoreError},
     switch::{self, OpId},
     table::{Publisher, Table},
@@ -47,6 +48,7 @@ pub struct ControllerOptions {
     pub publisher: Publisher,
     pub workers: Workers,
     pub registry: Registry,
+    pub tls: TlsListeners,
 }
 
 /// The controller could not start.
@@ -83,6 +85,7 @@ pub(super) struct Controller {
     pub(super) around: Surroundings,
     publisher: Publisher,
     pub(super) workers: Workers,
+    pub(super) tls: TlsListeners,
     pub(super) store: Arc<Store>,
     overview: watch::Sender<Arc<Overview>>,
     events: broadcast::Sender<Event>,
@@ -128,6 +131,7 @@ pub async fn start(options: ControllerOptions) -> Result<(Handle, JoinHandle<()>
         around,
         publisher: options.publisher,
         workers: options.workers,
+        tls: options.tls,
         store,
         overview,
         events,

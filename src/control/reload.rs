@@ -16,8 +16,9 @@ use super::{
 use crate::{
     api::{Action, Event, HistoryEntry, Outcome, Problem, ProblemKind, ReloadReply, ReloadStatus},
     checks::{Demand, Gate},
-    config::{self, Loaded, ServiceSettings, SlotSettings},
+    config::{self, Loaded, Problems, ServiceSettings, SlotSettings},
     ids::{Generation, PerSlot, ServiceName, Slot},
+    net::tls::PreparedListeners,
     store::{ServiceRecord, State},
     switch::{self, Machine},
     upstream::{Endpoint, TlsClient},
@@ -29,6 +30,7 @@ pub(super) struct ReloadJob {
     loaded: Loaded,
     waiter: ReloadWaiter,
     gates: ReloadGates,
+    listeners: PreparedListeners,
     tls: TlsClients,
 }
 
@@ -135,16 +137,17 @@ impl Controller {
         while self.reload.is_none()
             && let Some(waiter) = self.reloads_waiting.pop_front()
         {
-            let path = self.config_path.clone();
+            let (path, listeners) = (self.config_path.clone(), self.tls.clone());
             let read = tokio::task::spawn_blocking(move || {
                 let loaded = config::load(&path)?;
+                let listeners = listeners.load(&path, &loaded)?;
                 let tls = read_tls_files(&loaded, &path)?;
-                Ok::<_, config::Problems>((loaded, tls))
+                Ok::<_, Problems>((loaded, listeners, tls))
             });
-            let read = read.await;
-            match read {
-                Ok(Ok((loaded, tls))) => {
-                    self.reload = Some(ReloadJob { loaded, waiter, gates: Vec::new(), tls });
+            match read.await {
+                Ok(Ok((mut loaded, listeners, tls))) => {
+                    loaded.warnings.extend(listeners.warnings());
+                    self.reload = Some(ReloadJob { loaded, waiter, gates: Vec::new(), listeners, tls });
                     self.advance_reload().await;
                 }
                 Ok(Err(problems)) => self.refuse_reload(waiter, problems.lines()),
@@ -249,12 +252,14 @@ impl Controller {
         let needs_restart = config::needs_restart(&self.settings, &job.loaded.settings);
         let clients = job.loaded.settings.proxy.client_rules();
         if self.settings.proxy.client_rules() != clients {
-            self.workers.clients(clients.clone()).await;
+            self.workers.clients(clients).await;
         }
+        self.tls.put(job.listeners.clone());
         // What needs a restart keeps its running value, so that the next reload says so again.
         let running = std::mem::replace(&mut self.settings, job.loaded.settings.clone());
         self.settings = config::Settings {
-            proxy: running.proxy.with_client_rules(&clients),
+            proxy: running.proxy.with_live(&job.loaded.settings.proxy),
+            admin: running.admin.with_live(&job.loaded.settings.admin),
             services: self.settings.services.clone(),
             ..running
         };

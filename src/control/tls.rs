@@ -21,8 +21,8 @@ pub fn read_tls_files(loaded: &Loaded, config: &Path) -> Result<TlsClients, Prob
         match TlsClient::load(&service.tls) {
             Ok(client) => drop(clients.insert(service.name.clone(), client)),
             Err(bad) => {
-                let keys = ["tls", bad.key];
-                problems.push(loaded.problem_of_service(config, index, &keys, &bad.to_string(), bad.hint));
+                let key = format!("service[{index}].tls.{}", bad.key);
+                problems.push(loaded.problem(config, &key, bad.to_string(), Some(bad.hint.to_owned())));
             }
         }
     }

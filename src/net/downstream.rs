@@ -9,15 +9,16 @@ use std::{
     time::Duration,
 };
 
-use bytes::{Buf as _, BytesMut};
+use bytes::BytesMut;
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
-use tokio::{
-    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf},
-    net::TcpStream,
-};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 
-use super::ClientConn;
+use super::{
+    ClientConn,
+    patrol::Doing,
+    stream::{Stream, give_back},
+};
 
 /// How long and how much is read after the last answer, so that a reset does not erase it (RFC 9112 section 9.6).
 const LINGER: Duration = Duration::from_secs(2);
@@ -27,32 +28,18 @@ const LINGER_BYTES: usize = 1024 * 1024;
 #[derive(Debug)]
 pub(super) struct Downstream {
     /// Always there until drop.
-    stream: Option<TcpStream>,
+    stream: Option<Stream>,
     /// Bytes read before the protocol was known.
     early: BytesMut,
     conn: Arc<ClientConn>,
 }
 
 impl Downstream {
-    pub(super) fn new(stream: TcpStream, early: BytesMut, conn: Arc<ClientConn>) -> Self {
+    pub(super) fn new(stream: Stream, early: BytesMut, conn: Arc<ClientConn>) -> Self {
         Self { stream: Some(stream), early, conn }
     }
 
-    /// Tells the patrol whether the client takes bytes. A write that had to wait is tried past the runtime's knowledge if
-    /// the patrol asks for it.
-    fn note_write(&mut self, mut written: Poll<io::Result<usize>>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        if written.is_pending()
-            && self.conn.takes_a_try()
-            && let Some(stream) = &self.stream
-            && let Ok(bytes) = socket2::SockRef::from(stream).send(buf)
-        {
-            written = Poll::Ready(Ok(bytes));
-        }
-        self.conn.note_write(written.is_pending());
-        written
-    }
-
-    fn stream(&mut self) -> io::Result<Pin<&mut TcpStream>> {
+    fn stream(&mut self) -> io::Result<Pin<&mut Stream>> {
         self.stream.as_mut().map(Pin::new).ok_or_else(|| io::ErrorKind::NotConnected.into())
     }
 }
@@ -63,24 +50,26 @@ pub fn cut_upgraded(upgraded: Upgraded) {
         && let Some(stream) = &parts.io.inner().stream
     {
         // A socket that cannot be told so is closed in the ordinary way.
-        let _ = socket2::SockRef::from(stream).set_linger(Some(Duration::ZERO));
+        let _ = stream.set_zero_linger();
     }
 }
 
 impl AsyncRead for Downstream {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         if !self.early.is_empty() {
-            let bytes = self.early.len().min(buf.remaining());
-            buf.put_slice(&self.early[..bytes]);
-            self.early.advance(bytes);
-            if self.early.is_empty() {
-                self.early = BytesMut::new();
-            }
+            give_back(&mut self.early, buf);
             self.conn.note_read();
             return Poll::Ready(Ok(()));
         }
         let before = buf.filled().len();
         let result = self.stream()?.poll_read(cx, buf);
+        if let Poll::Ready(Err(error)) = &result
+            && error.kind() == io::ErrorKind::UnexpectedEof
+            && self.conn.doing() != Doing::Busy
+        {
+            // Under TLS, many clients close without saying so first. Between requests nothing is lost by it.
+            return Poll::Ready(Ok(()));
+        }
         if buf.filled().len() > before {
             self.conn.note_read();
         }
@@ -90,8 +79,7 @@ impl AsyncRead for Downstream {
 
 impl AsyncWrite for Downstream {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        let written = self.stream()?.poll_write(cx, buf);
-        self.note_write(written, buf)
+        self.stream()?.poll_write(cx, buf)
     }
 
     fn poll_write_vectored(
@@ -99,9 +87,7 @@ impl AsyncWrite for Downstream {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let written = self.stream()?.poll_write_vectored(cx, bufs);
-        let first = bufs.iter().find(|buf| !buf.is_empty()).map_or(&b""[..], |buf| buf);
-        self.note_write(written, first)
+        self.stream()?.poll_write_vectored(cx, bufs)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -130,14 +116,14 @@ impl Drop for Downstream {
 }
 
 /// Says "no more from here", then reads the client's rest away until it closes, within bounds.
-async fn linger(mut stream: TcpStream) {
-    if stream.shutdown().await.is_err() {
-        return;
-    }
+async fn linger(mut stream: Stream) {
     let mut rest = LINGER_BYTES;
     let mut buffer = [0; 4096];
     // A time-out, an error and the client's end are all the same here: the stream is dropped.
     let _ = tokio::time::timeout(LINGER, async {
+        if stream.shutdown().await.is_err() {
+            return;
+        }
         while rest > 0 {
             match stream.read(&mut buffer).await {
                 Ok(bytes) if bytes > 0 => rest = rest.saturating_sub(bytes),

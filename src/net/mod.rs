@@ -8,8 +8,11 @@
 mod abort;
 mod downstream;
 mod listen;
+mod open;
 mod patrol;
+mod proxy_header;
 mod serve;
+mod stream;
 pub mod tls;
 
 pub use abort::Abort;

@@ -43,6 +43,7 @@ pub struct ClientConn {
     clock: Arc<AtomicU64>,
     open: AtomicU32,
     is_http2: AtomicBool,
+    is_tls: AtomicBool,
     must_linger: AtomicBool,
     /// Since when the client takes nothing of what is written, in milliseconds of the patrol's clock; or `NOT_BLOCKED`.
     blocked_since_ms: AtomicU64,
@@ -82,6 +83,11 @@ impl ClientConn {
         self.is_http2.load(Relaxed)
     }
 
+    /// The client speaks TLS with the proxy.
+    pub fn is_tls(&self) -> bool {
+        self.is_tls.load(Relaxed)
+    }
+
     /// True once it was ended because the client took nothing of what waited for it.
     pub fn has_stalled(&self) -> bool {
         self.stalled.load(Relaxed)
@@ -112,6 +118,15 @@ impl ClientConn {
 
     pub(super) fn set_http2(&self) {
         self.is_http2.store(true, Relaxed);
+    }
+
+    pub(super) fn set_tls(&self) {
+        self.is_tls.store(true, Relaxed);
+    }
+
+    /// HTTP begins, with a part of a head or without one; its time begins, too.
+    pub(super) fn begin(&self, with_a_head: bool) {
+        self.set(if with_a_head { Doing::Head } else { Doing::Idle });
     }
 
     /// Bytes came.
@@ -241,21 +256,26 @@ impl Patrol {
     }
 
     pub(super) fn watch(self: &Rc<Self>, peer: IpAddr) -> Watched {
-        let conn = Arc::new(ClientConn {
+        let conn = self.conn(peer);
+        let post = Post { conn: conn.clone(), order: self.standing_order.get(), waker: None };
+        Watched { patrol: self.clone(), key: self.posts.borrow_mut().insert(post), conn }
+    }
+
+    fn conn(&self, peer: IpAddr) -> Arc<ClientConn> {
+        Arc::new(ClientConn {
             peer,
             doing: AtomicU8::new(Doing::Idle as u8),
             since_ms: AtomicU64::new(self.clock.load(Relaxed)),
             clock: self.clock.clone(),
             open: AtomicU32::new(0),
             is_http2: AtomicBool::new(false),
+            is_tls: AtomicBool::new(false),
             must_linger: AtomicBool::new(false),
             blocked_since_ms: AtomicU64::new(NOT_BLOCKED),
             try_write: AtomicBool::new(false),
             stalled: AtomicBool::new(false),
             closing: self.closing.clone(),
-        });
-        let post = Post { conn: conn.clone(), order: self.standing_order.get(), waker: None };
-        Watched { patrol: self.clone(), key: self.posts.borrow_mut().insert(post), conn }
+        })
     }
 }
 
@@ -294,6 +314,22 @@ impl Watched {
             post.waker = Some(cx.waker().clone());
         }
         Poll::Pending
+    }
+}
+
+impl Watched {
+    /// It is another's connection than the one that the socket names. To be called before anybody else has `conn`.
+    pub(super) fn rename(&mut self, peer: IpAddr) {
+        let conn = self.patrol.conn(peer);
+        conn.doing.store(self.conn.doing.load(Relaxed), Relaxed);
+        conn.since_ms.store(self.conn.since_ms.load(Relaxed), Relaxed);
+        self.patrol.posts.borrow_mut()[self.key].conn = conn.clone();
+        self.conn = conn;
+    }
+
+    /// Gives an order again that could not be carried out when it came.
+    pub(super) fn repeat(&self, order: Order) {
+        self.patrol.posts.borrow_mut()[self.key].give(order);
     }
 }
 

@@ -3,6 +3,7 @@
 use std::{
     convert::Infallible,
     future::poll_fn,
+    net::IpAddr,
     pin::{Pin, pin},
     rc::Rc,
     sync::Arc,
@@ -28,9 +29,12 @@ use super::{
     ClientConn, Patrol,
     abort::Abortable,
     downstream::Downstream,
+    open::{Opened, open},
     patrol::{Doing, Order, Watched},
+    stream::Stream,
+    tls::ServerTls,
 };
-use crate::config::settings::ClientRules;
+use crate::{config::settings::ClientRules, telemetry::Registry};
 
 /// The client connection preface of HTTP/2 (RFC 9113 section 3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -45,6 +49,9 @@ const HEAD_TIMED_OUT: &[u8] = b"HTTP/1.1 408 Request Timeout\r\nconnection: clos
 #[derive(Clone, Debug)]
 pub struct ConnRules {
     pub clients: Arc<ClientRules>,
+    /// `None`: clients speak in clear.
+    pub(super) tls: Option<ServerTls>,
+    pub(super) registry: Registry,
     h1: http1::Builder,
     h2: http2::Builder<LocalExec>,
 }
@@ -60,7 +67,7 @@ impl<F: Future<Output = ()> + 'static> hyper::rt::Executor<F> for LocalExec {
 }
 
 impl ConnRules {
-    pub fn new(clients: Arc<ClientRules>) -> Self {
+    pub fn new(clients: Arc<ClientRules>, tls: Option<ServerTls>, registry: Registry) -> Self {
         let limits = &clients.limits;
         let mut h1 = http1::Builder::new();
         // Time limits are the patrol's: no timer a request. An answer without Date is passed on without one.
@@ -81,12 +88,24 @@ impl ConnRules {
             .max_header_list_size(u32::try_from(limits.header_bytes_max).unwrap_or(u32::MAX))
             .keep_alive_interval(PING_INTERVAL)
             .keep_alive_timeout(PING_INTERVAL);
-        Self { clients, h1, h2 }
+        Self { clients, tls, registry, h1, h2 }
+    }
+
+    /// The same with other rules for clients.
+    #[must_use]
+    pub fn with_clients(&self, clients: Arc<ClientRules>) -> Self {
+        Self::new(clients, self.tls.clone(), self.registry.clone())
+    }
+
+    /// True if this peer's connections begin with a PROXY header.
+    pub(super) fn sends_proxy_header(&self, peer: IpAddr) -> bool {
+        let networks = &self.clients.proxy_protocol;
+        !networks.is_empty() && networks.iter().any(|network| network.contains(&peer))
     }
 }
 
 /// Serves one client connection to its end. Dropping the future closes it at once.
-pub async fn serve<M, S, B>(mut stream: TcpStream, rules: Rc<ConnRules>, patrol: Rc<Patrol>, service: M)
+pub async fn serve<M, S, B>(stream: TcpStream, rules: Rc<ConnRules>, patrol: Rc<Patrol>, service: M)
 where
     M: FnOnce(Arc<ClientConn>) -> S,
     S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + 'static,
@@ -97,10 +116,16 @@ where
     let Ok(peer) = stream.peer_addr() else {
         return; // The client is gone already.
     };
-    let watched = patrol.watch(peer.ip().to_canonical());
-    let mut early = BytesMut::new();
-    let Some(is_http2) = tell_protocol(&mut stream, &mut early, &watched).await else {
+    let mut watched = patrol.watch(peer.ip().to_canonical());
+    let Some(Opened { mut stream, mut early, is_http2 }) = open(stream, &rules, &mut watched).await else {
         return;
+    };
+    let is_http2 = match is_http2 {
+        Some(agreed) => agreed,
+        None => match tell_protocol(&mut stream, &mut early, &watched).await {
+            Some(told) => told,
+            None => return,
+        },
     };
     let io = TokioIo::new(Downstream::new(stream, early, watched.conn.clone()));
     let service = service(watched.conn.clone());
@@ -114,8 +139,15 @@ where
 }
 
 /// Reads until the first bytes tell HTTP/2 from HTTP/1.1. `None`: the client left or took too long.
-async fn tell_protocol(stream: &mut TcpStream, early: &mut BytesMut, watched: &Watched) -> Option<bool> {
+async fn tell_protocol(stream: &mut Stream, early: &mut BytesMut, watched: &Watched) -> Option<bool> {
     loop {
+        let known = early.len().min(PREFACE.len());
+        if early[..known] != PREFACE[..known] {
+            return Some(false);
+        }
+        if known == PREFACE.len() {
+            return Some(true);
+        }
         let read = pin!(stream.read_buf(early));
         match until_order(read, watched).await {
             Ok(Ok(bytes)) if bytes > 0 => watched.conn.note_read(),
@@ -124,18 +156,11 @@ async fn tell_protocol(stream: &mut TcpStream, early: &mut BytesMut, watched: &W
             Err(Order::Finish) if watched.conn.doing() == Doing::Head => continue,
             Err(Order::Finish | Order::Expire | Order::Sever) => return None,
         }
-        let known = early.len().min(PREFACE.len());
-        if early[..known] != PREFACE[..known] {
-            return Some(false);
-        }
-        if known == PREFACE.len() {
-            return Some(true);
-        }
     }
 }
 
 /// The future's result, or an order that came first.
-async fn until_order<F: Future>(mut future: Pin<&mut F>, watched: &Watched) -> Result<F::Output, Order> {
+pub(super) async fn until_order<F: Future>(mut future: Pin<&mut F>, watched: &Watched) -> Result<F::Output, Order> {
     poll_fn(|cx: &mut Context<'_>| {
         if let Poll::Ready(output) = future.as_mut().poll(cx) {
             return Poll::Ready(Ok(output));

@@ -25,7 +25,7 @@ use crate::{
     net,
     telemetry::FailureKind,
     upstream::{
-        BodyBounds, Conn, InFlight, LocalEndpoint, Pool, RequestBody, SendError, SharedBody,
+        BodyBounds, Choice, Conn, InFlight, LocalEndpoint, Pool, RequestBody, SendError, SharedBody,
         lease::{Interrupt, Lease, LeaseKind},
     },
 };
@@ -193,7 +193,7 @@ impl Courier<'_> {
     ) -> Result<Option<Arrived>, Failure> {
         let in_flight = local.enter();
         let pool = self.pool(local)?;
-        let checkout = pool.checkout(self.fresh, now, held.service.service.settings.retry.wait);
+        let checkout = pool.checkout(self.choice(), now, held.service.service.settings.retry.wait);
         let mut conn = match until_interrupt(&held.lease, checkout).await.map_err(interrupted)? {
             Ok(conn) => conn,
             Err(error) => {
@@ -215,6 +215,15 @@ impl Courier<'_> {
             Ok(Err(error)) => self.after_failure(error, reused, held, local).map(|()| None),
             Err(Interrupt::TimedOut) if retry::may_ask_another(self, held, local) => Ok(None),
             Err(interrupt) => Err(interrupted(interrupt)),
+        }
+    }
+
+    /// Which connection will do.
+    fn choice(&self) -> Choice {
+        match (self.fresh, self.may_replay) {
+            (true, _) => Choice::Fresh,
+            (false, true) => Choice::Kept,
+            (false, false) => Choice::Checked,
         }
     }
 

@@ -6,7 +6,7 @@ use std::{
     net::{IpAddr, TcpStream},
     rc::Rc,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicUsize, Ordering::Relaxed},
     },
     thread,
@@ -15,6 +15,7 @@ use std::{
 
 use http::HeaderValue;
 use tokio::{
+    runtime::RuntimeMetrics,
     sync::{mpsc, oneshot},
     time::MissedTickBehavior,
 };
@@ -22,7 +23,7 @@ use tokio::{
 use super::{exchange::Client, forward::COMPLAINT_INTERVAL, handler, request_id::RequestIds, view::Views};
 use crate::{
     config::settings::ClientRules,
-    net::{ConnRules, Patrol, serve},
+    net::{ConnRules, Patrol, serve, tls::ServerTls},
     table::Reader,
     telemetry::{AccessSink, Registry},
     upstream::{
@@ -53,6 +54,8 @@ pub struct WorkerOptions {
     pub index: usize,
     pub workers: usize,
     pub clients: Arc<ClientRules>,
+    /// `None`: clients speak in clear.
+    pub tls: Option<ServerTls>,
     pub registry: Registry,
     pub access: Option<AccessSink>,
 }
@@ -64,6 +67,7 @@ pub struct WorkerHandle {
     /// Control's end.
     pub orders: mpsc::Sender<Order>,
     connections: Arc<AtomicUsize>,
+    runtime: Arc<OnceLock<RuntimeMetrics>>,
 }
 
 /// The state of a worker; lives on its thread.
@@ -84,6 +88,11 @@ pub(super) struct Worker {
 }
 
 impl WorkerHandle {
+    /// Tasks that live on the worker's runtime.
+    pub fn tasks(&self) -> usize {
+        self.runtime.get().map_or(0, RuntimeMetrics::num_alive_tasks)
+    }
+
     /// Open client connections.
     pub fn connections(&self) -> usize {
         self.connections.load(Relaxed)
@@ -112,12 +121,16 @@ pub fn spawn_worker(
     let (inbox, commands) = mpsc::channel(INBOX);
     let (orders, ordered) = mpsc::channel(INBOX);
     let connections = Arc::new(AtomicUsize::new(0));
-    let handle = WorkerHandle { inbox, orders, connections: connections.clone() };
+    let metrics = Arc::new(OnceLock::new());
+    let handle = WorkerHandle { inbox, orders, connections: connections.clone(), runtime: metrics.clone() };
     let runtime = tokio::runtime::Builder::new_current_thread();
     let thread = thread::Builder::new().name(format!("worker-{}", options.index)).spawn(move || {
         let mut runtime = runtime;
         match runtime.enable_all().build_local(tokio::runtime::LocalOptions::default()) {
-            Ok(runtime) => runtime.block_on(run(options, reader(), commands, ordered, connections)),
+            Ok(runtime) => {
+                metrics.get_or_init(|| runtime.metrics());
+                runtime.block_on(run(options, reader(), commands, ordered, connections));
+            }
             Err(error) => tracing::error!(%error, "A worker could not start its runtime."),
         }
     })?;
@@ -131,7 +144,7 @@ async fn run(
     mut orders: mpsc::Receiver<Order>,
     connections: Arc<AtomicUsize>,
 ) {
-    let mut rules = Rc::new(ConnRules::new(options.clients.clone()));
+    let mut rules = Rc::new(ConnRules::new(options.clients.clone(), options.tls.clone(), options.registry.clone()));
     let worker = Worker::new(options, reader, connections);
     let mut tick = tokio::time::interval(TICK);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -154,7 +167,7 @@ async fn run(
             Some(order) = orders.recv() => match order {
                 Order::Clients(clients) => {
                     worker.clients.replace(clients.clone());
-                    rules = Rc::new(ConnRules::new(clients));
+                    rules = Rc::new(rules.with_clients(clients));
                 }
                 order => worker.obey(order),
             },

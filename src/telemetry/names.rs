@@ -32,6 +32,7 @@ metrics! {
     CERTIFICATE_EXPIRES = ("verdigris_tls_certificate_expires_timestamp_seconds", "When a certificate that serves expires, by listener and file.");
     CONNECTION_FAILURES = ("verdigris_connection_failures_total", "Client connections that ended before their first request, by kind (tls_handshake, plain_http, proxy_header).");
     CONNECTIONS = ("verdigris_client_connections", "Open client connections, by worker.");
+    TASKS = ("verdigris_tasks", "Tasks that live on a worker: connections of both sides and what serves them, by worker.");
     LEASES_CUT = ("verdigris_leases_cut_total", "Leases cut by a drain deadline, by service and slot.");
     ACCESS_DROPPED = ("verdigris_access_records_dropped_total", "Access records dropped because the log could not keep up.");
     BUILD = ("verdigris_build_info", "Always 1; the version is a label.");

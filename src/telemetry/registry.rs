@@ -45,6 +45,7 @@ struct Inner {
     reloads: IntCounterVec,
     ejections: IntCounterVec,
     unrouted: IntCounterVec,
+    connection_failures: IntCounterVec,
     access_dropped: Mutex<Option<Arc<AtomicU64>>>,
 }
 
@@ -70,6 +71,10 @@ impl Registry {
         let reloads = counter(names::RELOADS, &["outcome"])?;
         let ejections = counter(names::EJECTIONS, &["service", "slot"])?;
         let unrouted = counter(names::UNROUTED, &["kind"])?;
+        let connection_failures = counter(names::CONNECTION_FAILURES, &["kind"])?;
+        for kind in ["tls_handshake", "plain_http", "proxy_header"] {
+            connection_failures.with_label_values(&[kind]);
+        }
         for outcome in ["applied", "unchanged", "refused"] {
             reloads.with_label_values(&[outcome]);
         }
@@ -84,6 +89,7 @@ impl Registry {
                 reloads,
                 ejections,
                 unrouted,
+                connection_failures,
                 access_dropped: Mutex::default(),
             }),
         })
@@ -120,6 +126,11 @@ impl Registry {
     /// Counts a request that failed before a service took it. Off the hot path: such requests are answered at once.
     pub fn unrouted(&self, kind: FailureKind) {
         self.inner.unrouted.with_label_values(&[kind.as_str()]).inc();
+    }
+
+    /// Counts a client connection that ended before its first request. Off the hot path.
+    pub fn connection_failed(&self, kind: &str) {
+        self.inner.connection_failures.with_label_values(&[kind]).inc();
     }
 
     /// Says where some gauges come from; asked at each scrape.

@@ -32,7 +32,7 @@ pub use endpoint::{Endpoint, HealthView};
 pub use local::{InFlight, LocalEndpoint};
 pub use names::{Resolve, Resolving, SystemResolver};
 pub use orders::{Order, Workers};
-pub use pool::{Conn, Pool, PoolLimits, SendError};
+pub use pool::{Choice, Conn, Pool, PoolLimits, SendError};
 pub use stream::UpstreamStream;
 pub use tls::{BadTlsFile, TlsClient};
 pub use turnstile::{Place, Turnstile};

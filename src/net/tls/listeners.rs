@@ -1,8 +1,13 @@
 //! The TLS of all listeners of the process.
 
+use std::path::Path;
+
 use super::{Alpn, Prepared, ServerTls, TlsProblem};
 use crate::{
-    config::settings::{Settings, TlsSettings},
+    config::{
+        Loaded, Problems,
+        settings::{Settings, TlsSettings},
+    },
     telemetry::{GaugeSample, names},
 };
 
@@ -32,12 +37,23 @@ impl TlsListeners {
         Self { proxy: listener(PROXY, prepared.proxy), admin: listener(ADMIN, prepared.admin) }
     }
 
+    /// Reads every file that a config file names; changes nothing.
+    ///
+    /// # Errors
+    /// Every file that cannot be used, with the place in the config file that names it.
+    pub fn load(&self, path: &Path, loaded: &Loaded) -> Result<PreparedListeners, Problems> {
+        self.prepare(&loaded.settings).map_err(|problems| {
+            let placed = |problem: &TlsProblem| loaded.problem(path, &problem.key, problem.error.to_string(), None);
+            problems.iter().map(placed).collect::<Vec<_>>().into()
+        })
+    }
+
     /// Reads every file that the settings name; changes nothing. A listener that does not speak TLS yet is checked,
     /// too. Blocks on the disk.
     ///
     /// # Errors
     /// Every file that cannot be used.
-    pub fn prepare(&self, settings: &Settings) -> Result<PreparedListeners, Vec<TlsProblem>> {
+    fn prepare(&self, settings: &Settings) -> Result<PreparedListeners, Vec<TlsProblem>> {
         let mut problems = Vec::new();
         let mut read = |(table, alpn): (&'static str, Alpn), running: &Option<ServerTls>, tls: &Option<TlsSettings>| {
             let tls = tls.as_ref()?;

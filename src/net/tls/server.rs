@@ -128,8 +128,12 @@ impl ServerTls {
     /// Puts it in force for connections that begin from now on.
     pub fn put(&self, settings: TlsSettings, prepared: Prepared) {
         let mut state = self.state();
-        state.seen = prepared.content;
-        *state = State { settings, prepared, trouble: None, seen: state.seen };
+        let is_new = state.prepared.content != prepared.content;
+        let seen = prepared.content;
+        *state = State { settings, prepared, trouble: None, seen };
+        if is_new {
+            tracing::info!(listener = self.inner.table, "Renewed certificates are in force for new connections.");
+        }
     }
 
     /// Looks at the files again and takes what changed; a content that cannot be used is told once and leaves the old
@@ -149,7 +153,6 @@ impl ServerTls {
                     tracing::warn!("{warning}");
                 }
                 self.put(settings, prepared);
-                tracing::info!(listener = self.inner.table, "Renewed certificates are in force for new connections.");
             }
             Err(problems) => self.refuse(content, &problems),
         }

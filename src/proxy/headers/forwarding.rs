@@ -21,12 +21,13 @@ const TOLD: [&str; 4] = ["x-forwarded-port", "x-forwarded-prefix", "forwarded", 
 pub(in crate::proxy) fn set_forwarding(fields: &mut HeaderMap, exchange: &Exchange) {
     let address = &exchange.client.address;
     fields.reserve(4);
+    let scheme = if exchange.client.conn.is_tls() { HTTPS } else { HTTP };
     if exchange.peer_is_trusted {
-        extend(fields, exchange.peer(), address);
+        extend(fields, exchange.peer(), address, scheme);
     } else {
         forget(fields);
         fields.insert(X_FORWARDED_FOR, address.clone());
-        fields.insert(X_FORWARDED_PROTO, PROTO);
+        fields.insert(X_FORWARDED_PROTO, scheme);
         if let Some(host) = fields.get(header::HOST).cloned() {
             fields.insert(X_FORWARDED_HOST, host);
         }
@@ -35,7 +36,8 @@ pub(in crate::proxy) fn set_forwarding(fields: &mut HeaderMap, exchange: &Exchan
     fields.remove(X_VERDIGRIS_SLOT);
 }
 
-const PROTO: HeaderValue = HeaderValue::from_static("http");
+const HTTP: HeaderValue = HeaderValue::from_static("http");
+const HTTPS: HeaderValue = HeaderValue::from_static("https");
 
 /// Drops what a stranger says of clients.
 fn forget(fields: &mut HeaderMap) {
@@ -50,15 +52,15 @@ fn forget(fields: &mut HeaderMap) {
 }
 
 /// Adds to what a trusted proxy says.
-fn extend(fields: &mut HeaderMap, peer: IpAddr, address: &HeaderValue) {
+fn extend(fields: &mut HeaderMap, peer: IpAddr, address: &HeaderValue, scheme: HeaderValue) {
     let host = fields.get(header::HOST).cloned();
     if fields.contains_key(header::FORWARDED)
-        && let Ok(element) = HeaderValue::from_bytes(&forwarded_element(peer, host.as_ref()))
+        && let Ok(element) = HeaderValue::from_bytes(&forwarded_element(peer, host.as_ref(), &scheme))
     {
         append(fields, header::FORWARDED, &element);
     }
     append(fields, X_FORWARDED_FOR, address);
-    fields.entry(X_FORWARDED_PROTO).or_insert(PROTO);
+    fields.entry(X_FORWARDED_PROTO).or_insert(scheme);
     if let Some(host) = host {
         fields.entry(X_FORWARDED_HOST).or_insert(host);
     }
@@ -77,7 +79,7 @@ fn append(fields: &mut HeaderMap, name: HeaderName, member: &HeaderValue) {
 }
 
 /// This hop in the words of RFC 7239 section 4.
-fn forwarded_element(peer: IpAddr, host: Option<&HeaderValue>) -> Vec<u8> {
+fn forwarded_element(peer: IpAddr, host: Option<&HeaderValue>, scheme: &HeaderValue) -> Vec<u8> {
     let mut element = match peer {
         IpAddr::V4(peer) => format!("for={peer}"),
         IpAddr::V6(peer) => format!("for=\"[{peer}]\""),
@@ -89,7 +91,7 @@ fn forwarded_element(peer: IpAddr, host: Option<&HeaderValue>) -> Vec<u8> {
         element.push(b'"');
     }
     element.extend_from_slice(b";proto=");
-    element.extend_from_slice(PROTO.as_bytes());
+    element.extend_from_slice(scheme.as_bytes());
     element
 }
 
@@ -159,7 +161,7 @@ mod tests {
     fn a_hop_is_written_as_rfc_7239_wants_it() {
         let element = |peer: &str, host: Option<&'static str>| {
             let host = host.map(HeaderValue::from_static);
-            String::from_utf8(forwarded_element(peer.parse().unwrap(), host.as_ref())).unwrap()
+            String::from_utf8(forwarded_element(peer.parse().unwrap(), host.as_ref(), &HTTP)).unwrap()
         };
         assert_eq!(element("192.0.2.1", Some("h:80")), "for=192.0.2.1;host=\"h:80\";proto=http");
         assert_eq!(element("2001:db8::1", None), "for=\"[2001:db8::1]\";proto=http");

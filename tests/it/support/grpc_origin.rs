@@ -56,7 +56,10 @@ pub(crate) struct GrpcOrigin {
 
 impl GrpcOrigin {
     pub(crate) async fn start(colour: &str) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        Self::on(TcpListener::bind("127.0.0.1:0").await.unwrap(), colour)
+    }
+
+    pub(crate) fn on(listener: TcpListener, colour: &str) -> Self {
         let addr = listener.local_addr().unwrap();
         let shared = Arc::new(GrpcShared {
             colour: colour.to_owned(),

@@ -93,6 +93,10 @@ pub(crate) struct Shared {
     pub(crate) dropped: AtomicU64,
     /// One permit lets `do=steps` send one token, and `do=held` its answer.
     pub(crate) steps: Semaphore,
+    /// Where requests with an `x-soak-id` are noted, `R` when they came, `S` before their answer's end was sent, and `A` after it.
+    journal: Mutex<Option<std::fs::File>>,
+    /// Idle connections are to be closed now, with a reset or without.
+    upheaval: tokio::sync::watch::Sender<bool>,
     seed: AtomicU64,
 }
 
@@ -128,6 +132,16 @@ impl Origin {
 
     pub(crate) fn reuse(&self, reuse: Reuse) {
         *self.shared.reuse.lock() = reuse;
+    }
+
+    /// Notes what comes and what is answered, for a test that outlives this process.
+    pub(crate) fn journal(&self, file: std::fs::File) {
+        *self.shared.journal.lock() = Some(file);
+    }
+
+    /// Closes every idle connection, with a reset or without.
+    pub(crate) fn close_idle(&self, reset: bool) {
+        self.shared.upheaval.send_replace(reset);
     }
 
     pub(crate) fn trouble(&self, trouble: Option<Trouble>) {
@@ -205,6 +219,8 @@ impl Shared {
             ended: Mutex::new(Vec::new()),
             dropped: AtomicU64::new(0),
             steps: Semaphore::new(0),
+            journal: Mutex::new(None),
+            upheaval: tokio::sync::watch::Sender::new(false),
             seed: AtomicU64::new(0x9E37_79B9_7F4A_7C15),
         }
     }
@@ -215,6 +231,15 @@ impl Shared {
         x = (x ^ (x >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
         x = (x ^ (x >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
         from + (x ^ (x >> 31)) % (to - from + 1)
+    }
+
+    /// One line, in one write, which survives the process.
+    pub(crate) fn note(&self, what: char, id: Option<&String>) {
+        use std::io::Write as _;
+        let Some(id) = id else { return };
+        if let Some(file) = &mut *self.journal.lock() {
+            file.write_all(format!("{what} {id}\n").as_bytes()).unwrap();
+        }
     }
 
     fn idle_limit(&self) -> Option<Duration> {
@@ -264,9 +289,18 @@ async fn await_request(wire: &mut Wire, served: u64, shared: &Shared) -> bool {
     if wire.buffer.is_empty() {
         let limit = shared.idle_limit().unwrap_or(Duration::from_secs(3600));
         // The wait alone is limited: a request whose first byte has come is answered.
-        match tokio::time::timeout(limit, wire.stream.readable()).await {
-            Ok(Ok(())) => {}
-            Ok(Err(_)) | Err(_) => return false,
+        let mut upheaval = shared.upheaval.subscribe();
+        tokio::select! {
+            readable = tokio::time::timeout(limit, wire.stream.readable()) => match readable {
+                Ok(Ok(())) => {}
+                Ok(Err(_)) | Err(_) => return false,
+            },
+            _ = upheaval.changed() => {
+                if *upheaval.borrow() {
+                    socket2::SockRef::from(&wire.stream).set_linger(Some(Duration::ZERO)).ok();
+                }
+                return false;
+            }
         }
     }
     match shared.drops_now() {

@@ -47,6 +47,7 @@ struct Exchange<'a> {
     record: Option<usize>,
     body: Vec<u8>,
     body_len: u64,
+    soak_id: Option<String>,
 }
 
 /// Answers one request; gives the connection back if it may serve another.
@@ -66,13 +67,19 @@ pub(crate) async fn answer(wire: Wire, head: &Bytes, connection: u64, shared: &A
         record: None,
         body: Vec::new(),
         body_len: 0,
+        soak_id: None,
     };
     if exchange.target.starts_with("/v2/health/ready") {
         return exchange.probe().await.ok().flatten();
     }
     shared.hits.fetch_add(1, SeqCst);
     exchange.remember(head);
-    exchange.run().await.ok().flatten()
+    exchange.soak_id = value(&exchange.fields, "x-soak-id");
+    let id = exchange.soak_id.clone();
+    shared.note('R', id.as_ref());
+    let kept = exchange.run().await.ok()?;
+    shared.note('A', id.as_ref());
+    kept
 }
 
 fn parse_query(target: &str) -> HashMap<String, String> {
@@ -252,6 +259,7 @@ impl Exchange<'_> {
         let code = self.number("code", 200);
         let head = format!("{}Content-Length: {}\r\n\r\n", self.head(code, "application/json"), body.len());
         let sent = if self.method == "HEAD" || code == 204 || code == 304 { "" } else { body.as_str() };
+        self.shared.note('S', self.soak_id.as_ref());
         self.wire.send([head.as_bytes(), sent.as_bytes()].concat().as_slice()).await?;
         if self.is("then", "close") {
             // As uvicorn does after an exception: no word about it, and a moment later than the answer.
@@ -274,6 +282,7 @@ impl Exchange<'_> {
             let token = format!("data: {{\"i\":{index},\"colour\":\"{}\"}}\n\n", self.shared.colour);
             self.chunk(token.as_bytes()).await?;
         }
+        self.shared.note('S', self.soak_id.as_ref());
         self.chunk(b"data: [DONE]\n\n").await?;
         self.wire.send(b"0\r\n\r\n").await?;
         Ok(Some(self.wire))

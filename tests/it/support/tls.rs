@@ -1,157 +1,199 @@
-//! TLS in front of a fake model server: certificates of every kind, and a door that takes TLS off the connection.
+//! Certificates made on the spot, TLS clients, and a relay that lets every other client of the tests speak TLS.
 
-use std::{
-    net::SocketAddr,
-    path::{Path, PathBuf},
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicU64, Ordering::SeqCst},
-    },
-};
+use std::{fs, io, net::SocketAddr, path::PathBuf, sync::Arc};
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, date_time_ymd};
 use rustls::{
-    HandshakeKind, RootCertStore, ServerConfig,
-    crypto::aws_lc_rs,
-    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _},
-    server::WebPkiClientVerifier,
+    ClientConfig, RootCertStore,
+    pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject as _},
 };
+use tempfile::TempDir;
 use tokio::{
     io::copy_bidirectional,
-    net::{TcpListener, TcpStream, UnixListener},
-    task::JoinHandle,
+    net::{TcpListener, TcpStream},
+    task::AbortHandle,
 };
-use tokio_rustls::TlsAcceptor;
+use tokio_rustls::{TlsConnector, client::TlsStream};
 
-/// A certificate authority.
-pub(crate) struct Authority(CertifiedIssuer<'static, KeyPair>);
+use super::wait::within;
+
+/// A certificate authority with a directory for what it issues.
+pub(crate) struct Authority {
+    issuer: CertifiedIssuer<'static, KeyPair>,
+    pub(crate) dir: TempDir,
+}
 
 /// A certificate and its key, in PEM.
 #[derive(Clone, Debug)]
-pub(crate) struct Issued {
+pub(crate) struct Pair {
     pub(crate) cert: String,
     pub(crate) key: String,
 }
 
 impl Authority {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(name: &str) -> Self {
         let mut params = CertificateParams::new(Vec::new()).unwrap();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        // Each with a name of its own, so that none is taken for another that has lost its key.
-        static COUNT: AtomicU64 = AtomicU64::new(0);
-        params.distinguished_name.push(DnType::CommonName, format!("authority {}", COUNT.fetch_add(1, SeqCst)));
-        Self(CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap())
+        params.distinguished_name.push(DnType::CommonName, name);
+        let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
+        let authority = Self { issuer, dir: tempfile::tempdir().unwrap() };
+        authority.write("ca.pem", &authority.issuer.pem());
+        authority
     }
 
-    pub(crate) fn pem(&self) -> String {
-        self.0.pem()
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
     }
 
-    pub(crate) fn issue(&self, name: &str) -> Issued {
-        self.issue_until(name, 4000)
+    pub(crate) fn write(&self, name: &str, text: &str) {
+        // As careful programs renew: whoever reads sees the old file or the new one.
+        let new = self.path("new.tmp");
+        fs::write(&new, text).unwrap();
+        fs::rename(new, self.path(name)).unwrap();
     }
 
-    pub(crate) fn issue_until(&self, name: &str, year: i32) -> Issued {
-        let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
+    /// Issues a certificate; the first name is the common name, too.
+    pub(crate) fn issue(&self, names: &[&str]) -> Pair {
+        self.issue_until(names, 4000)
+    }
+
+    /// The same, valid until a year begins.
+    pub(crate) fn issue_until(&self, names: &[&str], year: i32) -> Pair {
+        let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+        let mut params = CertificateParams::new(names.clone()).unwrap();
+        params.distinguished_name.push(DnType::CommonName, names[0].clone());
         params.not_before = date_time_ymd(2001, 1, 1);
         params.not_after = date_time_ymd(year, 1, 1);
         let key = KeyPair::generate().unwrap();
-        let cert = params.signed_by(&key, &self.0).unwrap();
-        Issued { cert: cert.pem(), key: key.serialize_pem() }
+        Pair { cert: params.signed_by(&key, &self.issuer).unwrap().pem(), key: key.serialize_pem() }
+    }
+
+    /// Writes a new pair to `NAME.pem` and `NAME.key`.
+    pub(crate) fn put(&self, name: &str, names: &[&str]) -> Pair {
+        let pair = self.issue(names);
+        self.write(&format!("{name}.pem"), &pair.cert);
+        self.write(&format!("{name}.key"), &pair.key);
+        pair
+    }
+
+    /// The keys of a pair for a config file.
+    pub(crate) fn keys(&self, name: &str) -> String {
+        let (cert, key) = (self.path(&format!("{name}.pem")), self.path(&format!("{name}.key")));
+        format!("cert = \"{}\"\nkey = \"{}\"\n", cert.display(), key.display())
+    }
+
+    /// A `[proxy.tls]` with one pair for `iris.test`, which is issued.
+    pub(crate) fn table(&self) -> String {
+        self.put("iris", &["iris.test"]);
+        format!("[proxy.tls]\n{}", self.keys("iris"))
+    }
+
+    /// A client that trusts this authority.
+    pub(crate) fn client(&self) -> Client {
+        let mut roots = RootCertStore::empty();
+        roots.add(self.issuer.der().clone()).unwrap();
+        Client { roots, alpn: Vec::new(), identity: None, name: "iris.test".to_owned() }
     }
 }
 
-impl Issued {
-    /// Writes both files and gives their paths.
-    pub(crate) fn write(&self, dir: &Path, name: &str) -> (PathBuf, PathBuf) {
-        let (cert, key) = (dir.join(format!("{name}.pem")), dir.join(format!("{name}.key")));
-        std::fs::write(&cert, &self.cert).unwrap();
-        std::fs::write(&key, &self.key).unwrap();
-        (cert, key)
+/// How to connect.
+#[derive(Clone)]
+pub(crate) struct Client {
+    roots: RootCertStore,
+    alpn: Vec<Vec<u8>>,
+    identity: Option<Pair>,
+    name: String,
+}
+
+impl Client {
+    pub(crate) fn alpn(mut self, names: &[&str]) -> Self {
+        self.alpn = names.iter().map(|name| name.as_bytes().to_vec()).collect();
+        self
     }
-}
 
-/// What a door saw.
-#[derive(Debug, Default)]
-pub(crate) struct Seen {
-    pub(crate) full: AtomicU64,
-    pub(crate) resumed: AtomicU64,
-    /// The name asked for and the protocol agreed upon, for each handshake.
-    pub(crate) agreed: Mutex<Vec<(Option<String>, Option<String>)>>,
-}
+    /// Asks for this name; for an address, no name is sent.
+    pub(crate) fn name(mut self, name: &str) -> Self {
+        name.clone_into(&mut self.name);
+        self
+    }
 
-/// A listener that takes TLS off and passes the rest on; dropping it closes it.
-pub(crate) struct Door {
-    pub(crate) addr: SocketAddr,
-    pub(crate) seen: Arc<Seen>,
-    accept: JoinHandle<()>,
-}
+    pub(crate) fn identity(mut self, pair: Pair) -> Self {
+        self.identity = Some(pair);
+        self
+    }
 
-impl Door {
-    /// A door with a certificate; with `clients`, nobody gets in without one that this authority has signed.
-    pub(crate) async fn start(to: SocketAddr, issued: &Issued, alpn: &[&str], clients: Option<&Authority>) -> Self {
-        let builder = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()));
-        let builder = builder.with_safe_default_protocol_versions().unwrap();
-        let builder = match clients {
+    /// One configuration keeps the tickets of all its connections.
+    pub(crate) fn config(&self) -> Arc<ClientConfig> {
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+        let builder = builder.with_root_certificates(self.roots.clone());
+        let mut config = match &self.identity {
             None => builder.with_no_client_auth(),
-            Some(authority) => {
-                let mut roots = RootCertStore::empty();
-                roots.add(CertificateDer::from_pem_slice(authority.pem().as_bytes()).unwrap()).unwrap();
-                let provider = Arc::new(aws_lc_rs::default_provider());
-                let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider).build().unwrap();
-                builder.with_client_cert_verifier(verifier)
+            Some(pair) => {
+                let cert = CertificateDer::from_pem_slice(pair.cert.as_bytes()).unwrap();
+                let key = PrivateKeyDer::from_pem_slice(pair.key.as_bytes()).unwrap();
+                builder.with_client_auth_cert(vec![cert], key).unwrap()
             }
         };
-        let chain = vec![CertificateDer::from_pem_slice(issued.cert.as_bytes()).unwrap()];
-        let key = PrivateKeyDer::from_pem_slice(issued.key.as_bytes()).unwrap();
-        let mut config = builder.with_single_cert(chain, key).unwrap();
-        config.alpn_protocols = alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
+        config.alpn_protocols.clone_from(&self.alpn);
+        Arc::new(config)
+    }
+
+    /// A handshake on a socket.
+    pub(crate) async fn on(&self, stream: TcpStream) -> io::Result<TlsStream<TcpStream>> {
+        let name = ServerName::try_from(self.name.clone()).unwrap();
+        within("a handshake", TlsConnector::from(self.config()).connect(name, stream)).await
+    }
+
+    pub(crate) async fn connect(&self, addr: SocketAddr) -> io::Result<TlsStream<TcpStream>> {
+        let stream = TcpStream::connect(addr).await?;
+        stream.set_nodelay(true)?;
+        self.on(stream).await
+    }
+
+    /// The certificate that the server shows, in DER.
+    pub(crate) async fn shown(&self, addr: SocketAddr) -> io::Result<Vec<u8>> {
+        Ok(shown(&self.connect(addr).await?))
+    }
+}
+
+/// The certificate that the server has shown, in DER.
+pub(crate) fn shown(stream: &TlsStream<TcpStream>) -> Vec<u8> {
+    stream.get_ref().1.peer_certificates().unwrap()[0].to_vec()
+}
+
+pub(crate) fn der(pair: &Pair) -> Vec<u8> {
+    CertificateDer::from_pem_slice(pair.cert.as_bytes()).unwrap().to_vec()
+}
+
+/// Takes connections in clear and passes each on over TLS on a connection of its own.
+pub(crate) struct Relay {
+    pub(crate) addr: SocketAddr,
+    task: AbortHandle,
+}
+
+impl Relay {
+    pub(crate) async fn start(to: SocketAddr, client: Client) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let addr = listener.local_addr().unwrap();
-        let seen = Arc::new(Seen::default());
-        let accept = tokio::spawn(accept_all(listener, TlsAcceptor::from(Arc::new(config)), to, seen.clone()));
-        Self { addr, seen, accept }
-    }
-
-    pub(crate) fn url(&self, scheme: &str) -> String {
-        format!("{scheme}://{}", self.addr)
-    }
-}
-
-async fn accept_all(listener: TcpListener, acceptor: TlsAcceptor, to: SocketAddr, seen: Arc<Seen>) {
-    let mut inside = tokio::task::JoinSet::new();
-    while let Ok((stream, _)) = listener.accept().await {
-        let (acceptor, seen) = (acceptor.clone(), seen.clone());
-        inside.spawn(async move {
-            let Ok(mut stream) = acceptor.accept(stream).await else { return };
-            let session = stream.get_ref().1;
-            let count =
-                if session.handshake_kind() == Some(HandshakeKind::Resumed) { &seen.resumed } else { &seen.full };
-            count.fetch_add(1, SeqCst);
-            let protocol = session.alpn_protocol().map(|name| String::from_utf8_lossy(name).into_owned());
-            seen.agreed.lock().unwrap().push((session.server_name().map(str::to_owned), protocol));
-            let Ok(mut origin) = TcpStream::connect(to).await else { return };
-            origin.set_nodelay(true).ok();
-            copy_bidirectional(&mut stream, &mut origin).await.ok();
+        let task = tokio::spawn(async move {
+            while let Ok((mut plain, _)) = listener.accept().await {
+                plain.set_nodelay(true).ok();
+                let client = client.clone();
+                tokio::spawn(async move {
+                    // Who is not let in sees its connection closed.
+                    if let Ok(mut tls) = client.connect(to).await {
+                        copy_bidirectional(&mut plain, &mut tls).await.ok();
+                    }
+                });
+            }
         });
+        Self { addr, task: task.abort_handle() }
     }
 }
 
-impl Drop for Door {
+impl Drop for Relay {
     fn drop(&mut self) {
-        self.accept.abort();
+        self.task.abort();
     }
-}
-
-/// A unix socket that passes everything on to an origin; ends with the test's runtime.
-pub(crate) fn unix_door(path: &Path, to: SocketAddr) {
-    let listener = UnixListener::bind(path).unwrap();
-    tokio::spawn(async move {
-        while let Ok((mut stream, _)) = listener.accept().await {
-            tokio::spawn(async move {
-                let Ok(mut origin) = TcpStream::connect(to).await else { return };
-                copy_bidirectional(&mut stream, &mut origin).await.ok();
-            });
-        }
-    });
 }

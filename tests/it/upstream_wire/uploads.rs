@@ -36,7 +36,8 @@ pub(super) fn another(conn: &Conn) -> tokio::net::TcpStream {
 #[tokio::test]
 async fn an_early_answer_survives_the_broken_upload() {
     let stage = Stage::new().await;
-    let long = "x".repeat(300_000);
+    // Not longer: a server that resets throws away what the proxy has not received yet.
+    let long = "x".repeat(40_000);
     let chunked: String = (0..50).map(|_| format!("3e8\r\n{}\r\n", "c".repeat(1000))).collect::<String>() + "0\r\n\r\n";
     for (name, sent, status, length) in [
         (
@@ -55,7 +56,7 @@ async fn an_early_answer_survives_the_broken_upload() {
             10,
         ),
         ("200 in fifty chunks", answer("HTTP/1.1 200 OK|transfer-encoding: chunked", &chunked), 200, 50_000),
-        ("a long one", answer("HTTP/1.1 200 OK|content-length: 300000", &long), 200, 300_000),
+        ("a long one", answer("HTTP/1.1 200 OK|content-length: 40000", &long), 200, 40_000),
     ] {
         for (how, end) in [
             ("unread bytes make a reset", vec![Step::Close]),
