@@ -268,8 +268,9 @@ fn endpoints_are_checked() {
         ("\"http://:1\"", "endpoints[0]: \":1\" has no host; write such as \"http://127.0.0.1:9001\""),
         (
             "\"h:1\"",
-            "endpoints[0]: \"h:1\" does not begin with http://, h2c:// or unix:; write \"http://h:1\" for HTTP/1.1 or \
-             \"h2c://h:1\" for HTTP/2 and gRPC",
+            "endpoints[0]: \"h:1\" does not begin with http://, https://, h2c://, grpcs:// or unix:; write \
+             \"http://h:1\" for HTTP/1.1 or \"h2c://h:1\" for HTTP/2 and gRPC; with TLS \"https://h:1\" or \
+             \"grpcs://h:1\"",
         ),
         (
             "\"http://x:1\", \"http://X:1/\"",

@@ -124,13 +124,6 @@ impl Latency {
 #[derive(Debug)]
 pub struct InFlight(Rc<LocalEndpoint>);
 
-impl InFlight {
-    /// Where the request is.
-    pub fn local(&self) -> &Rc<LocalEndpoint> {
-        &self.0
-    }
-}
-
 impl Drop for InFlight {
     fn drop(&mut self) {
         self.0.in_flight.set(self.0.in_flight.get() - 1);

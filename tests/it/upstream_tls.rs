@@ -13,14 +13,15 @@ use crate::support::{
     load::{Kind, Load, assert_no_failures},
     origin::Origin,
     proxy::Proxy,
-    tls_origin::{Authority, Door, unix_door},
+    tls::Authority,
+    tls_door::{Door, unix_door},
     wait::until,
 };
 
 /// A directory with the authority's certificate in `ca.pem`.
 fn directory(authority: &Authority) -> TempDir {
     let dir = tempfile::tempdir().unwrap();
-    fs::write(dir.path().join("ca.pem"), authority.pem()).unwrap();
+    fs::copy(authority.path("ca.pem"), dir.path().join("ca.pem")).unwrap();
     dir
 }
 
@@ -38,9 +39,9 @@ fn service(blue: &str, green: &str, tls: &str) -> Config {
 /// Fails when: `Target::open` shakes no hands, the pool keeps no TLS connection, or sessions are not resumed.
 #[tokio::test]
 async fn a_known_certificate_is_all_it_takes() {
-    let authority = Authority::new();
+    let authority = Authority::new("ours");
     let origin = Origin::start("blue").await;
-    let door = Door::start(origin.addr, &authority.issue("127.0.0.1"), &["http/1.1"], None).await;
+    let door = Door::start(origin.addr, &authority.issue(&["127.0.0.1"]), &["http/1.1"], None).await;
     let proxy = start(directory(&authority), &service(&door.url("https"), "", "ca = \"ca.pem\"")).await;
     proxy.admin.until_healthy("iris").await;
     let detail = proxy.admin.status("iris").await["slots"]["blue"]["endpoints"][0].clone();
@@ -62,18 +63,18 @@ async fn a_known_certificate_is_all_it_takes() {
 /// Fails when: a certificate is not checked, or the reason is not told in the probe's words and the answer's kind.
 #[tokio::test]
 async fn a_wrong_certificate_is_refused_and_the_reason_told() {
-    let (authority, other) = (Authority::new(), Authority::new());
+    let (authority, other) = (Authority::new("ours"), Authority::new("other"));
     let origin = Origin::start("blue").await;
     for (issued, tls, reason) in [
-        (authority.issue("127.0.0.1"), "ca = \"other.pem\"", "unknown issuer"),
-        (authority.issue("127.0.0.1"), "", "unknown issuer"),
-        (authority.issue("model.test"), "ca = \"ca.pem\"", "for another name"),
-        (authority.issue("127.0.0.1"), "ca = \"ca.pem\"\nserver_name = \"model.test\"", "for another name"),
-        (authority.issue_until("127.0.0.1", 2002), "ca = \"ca.pem\"", "expired"),
+        (authority.issue(&["127.0.0.1"]), "ca = \"other.pem\"", "unknown issuer"),
+        (authority.issue(&["127.0.0.1"]), "", "unknown issuer"),
+        (authority.issue(&["model.test"]), "ca = \"ca.pem\"", "for another name"),
+        (authority.issue(&["127.0.0.1"]), "ca = \"ca.pem\"\nserver_name = \"model.test\"", "for another name"),
+        (authority.issue_until(&["127.0.0.1"], 2002), "ca = \"ca.pem\"", "expired"),
     ] {
         let door = Door::start(origin.addr, &issued, &["http/1.1"], None).await;
         let dir = directory(&authority);
-        fs::write(dir.path().join("other.pem"), other.pem()).unwrap();
+        fs::copy(other.path("ca.pem"), dir.path().join("other.pem")).unwrap();
         let proxy = start(dir, &service(&door.url("https"), "", tls)).await;
         let answer = proxy.once(&get("/")).await;
         assert_eq!((answer.status, answer.error().as_deref()), (502, Some("upstream_tls")), "{}", answer.text());
@@ -93,9 +94,9 @@ async fn a_wrong_certificate_is_refused_and_the_reason_told() {
 /// Fails when: `server_name` is not what is asked for and checked, or a plain server is taken for a TLS server.
 #[tokio::test]
 async fn the_name_can_be_given_and_a_plain_server_is_told() {
-    let authority = Authority::new();
+    let authority = Authority::new("ours");
     let origin = Origin::start("blue").await;
-    let door = Door::start(origin.addr, &authority.issue("model.test"), &[], None).await;
+    let door = Door::start(origin.addr, &authority.issue(&["model.test"]), &[], None).await;
     let tls = "ca = \"ca.pem\"\nserver_name = \"model.test\"";
     let plain = format!("https://{}", origin.addr);
     let proxy = start(directory(&authority), &service(&door.url("https"), &plain, tls)).await;
@@ -109,11 +110,13 @@ async fn the_name_can_be_given_and_a_plain_server_is_told() {
 /// Fails when: the proxy's certificate is not shown, or that it is missing is not told as what it is.
 #[tokio::test]
 async fn a_server_may_ask_for_the_proxys_certificate() {
-    let authority = Authority::new();
+    let authority = Authority::new("ours");
     let origin = Origin::start("blue").await;
-    let door = Door::start(origin.addr, &authority.issue("127.0.0.1"), &["http/1.1"], Some(&authority)).await;
+    let door = Door::start(origin.addr, &authority.issue(&["127.0.0.1"]), &["http/1.1"], Some(&authority)).await;
     let dir = directory(&authority);
-    authority.issue("proxy.test").write(dir.path(), "proxy");
+    let identity = authority.issue(&["proxy.test"]);
+    fs::write(dir.path().join("proxy.pem"), identity.cert).unwrap();
+    fs::write(dir.path().join("proxy.key"), identity.key).unwrap();
     let mut with = Service::new("iris", &door.url("https"), "");
     with.tables = "[service.tls]\nca = \"ca.pem\"\ncert = \"proxy.pem\"\nkey = \"proxy.key\"".to_owned();
     let mut without = Service::new("bare", &door.url("https"), "").rule("host = \"bare.test\"");
@@ -134,9 +137,9 @@ async fn a_server_may_ask_for_the_proxys_certificate() {
 /// spoken to in HTTP/2 all the same.
 #[tokio::test]
 async fn grpc_goes_over_tls_with_http2_by_alpn() {
-    let authority = Authority::new();
+    let authority = Authority::new("ours");
     let (http, grpc) = (Origin::start("blue").await, GrpcOrigin::start("blue").await);
-    let issued = authority.issue("127.0.0.1");
+    let issued = authority.issue(&["127.0.0.1"]);
     let http_door = Door::start(http.addr, &issued, &["h2", "http/1.1"], None).await;
     let grpc_door = Door::start(grpc.addr, &issued, &["h2"], None).await;
     let no_h2 = Door::start(grpc.addr, &issued, &[], None).await;
@@ -169,12 +172,12 @@ async fn grpc_goes_over_tls_with_http2_by_alpn() {
 /// Fails when: a switch between a slot in clear and one behind TLS loses or cuts a request.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn slots_in_clear_and_behind_tls_are_switched_under_load() {
-    let authority = Authority::new();
+    let authority = Authority::new("ours");
     let (blue, green) = (Origin::start("blue").await, Origin::start("green").await);
     let (blue_grpc, green_grpc) = (GrpcOrigin::start("blue").await, GrpcOrigin::start("green").await);
     blue.shared.recording.store(false, SeqCst);
     green.shared.recording.store(false, SeqCst);
-    let issued = authority.issue("127.0.0.1");
+    let issued = authority.issue(&["127.0.0.1"]);
     let http = Door::start(green.addr, &issued, &["http/1.1"], None).await;
     let grpc = Door::start(green_grpc.addr, &issued, &["h2"], None).await;
     let config = Config::pair_with_grpc((&blue, &blue_grpc), (&green, &green_grpc)).service(|service| {
@@ -201,9 +204,9 @@ async fn slots_in_clear_and_behind_tls_are_switched_under_load() {
 /// by a reload.
 #[tokio::test]
 async fn files_are_checked_with_the_config_and_read_again_with_it() {
-    let (old, new) = (Authority::new(), Authority::new());
+    let (old, new) = (Authority::new("old"), Authority::new("new"));
     let origin = Origin::start("blue").await;
-    let door = Door::start(origin.addr, &new.issue("127.0.0.1"), &["http/1.1"], None).await;
+    let door = Door::start(origin.addr, &new.issue(&["127.0.0.1"]), &["http/1.1"], None).await;
     let config = service(&door.url("https"), "", "ca = \"ca.pem\"");
     let proxy = start(directory(&old), &config).await;
     let ca = proxy.dir.path().join("ca.pem");
@@ -214,7 +217,7 @@ async fn files_are_checked_with_the_config_and_read_again_with_it() {
     let line = 1 + config.text().lines().position(|line| line.starts_with("ca =")).unwrap();
     let place = format!("verdigris.toml:{line}:6: service[0].tls.ca: ");
     assert!(refused.text.contains(&place) && refused.text.contains("holds no certificate"), "{}", refused.text);
-    fs::write(&ca, new.pem()).unwrap();
+    fs::copy(new.path("ca.pem"), &ca).unwrap();
     let reply = proxy.admin.call("POST", "/v1/config/reload", None).await;
     assert!(reply.status == 200 && reply.text.contains("files of service.tls changed"), "{}", reply.text);
     assert_eq!(proxy.once(&get("/")).await.colour(), "blue");

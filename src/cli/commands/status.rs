@@ -252,6 +252,14 @@ mod tests {
     }
 
     #[test]
+    fn an_ejected_endpoint_is_shown_as_such_whatever_its_probes_say() {
+        let mut endpoint = samples::services().services[0].slots.blue.endpoints[0].clone();
+        endpoint.ejected_for_ms = Some(8_000);
+        let drawn = text(|page| page.table(0, &["ENDPOINT", "HEALTH", "PROBED", "DETAIL"], &[endpoint_row(&endpoint)]));
+        assert!(drawn.contains("http://127.0.0.1:9001  ejected for 8s  1s ago  200"), "{drawn}");
+    }
+
+    #[test]
     fn one_service_in_full() {
         assert_eq!(
             text(|page| draw_service(page, &samples::services().services[0])),

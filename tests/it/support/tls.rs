@@ -2,7 +2,7 @@
 
 use std::{fs, io, net::SocketAddr, path::PathBuf, sync::Arc};
 
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, date_time_ymd};
 use rustls::{
     ClientConfig, RootCertStore,
     pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject as _},
@@ -54,9 +54,16 @@ impl Authority {
 
     /// Issues a certificate; the first name is the common name, too.
     pub(crate) fn issue(&self, names: &[&str]) -> Pair {
+        self.issue_until(names, 4000)
+    }
+
+    /// The same, valid until a year begins.
+    pub(crate) fn issue_until(&self, names: &[&str], year: i32) -> Pair {
         let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
         let mut params = CertificateParams::new(names.clone()).unwrap();
         params.distinguished_name.push(DnType::CommonName, names[0].clone());
+        params.not_before = date_time_ymd(2001, 1, 1);
+        params.not_after = date_time_ymd(year, 1, 1);
         let key = KeyPair::generate().unwrap();
         Pair { cert: params.signed_by(&key, &self.issuer).unwrap().pem(), key: key.serialize_pem() }
     }

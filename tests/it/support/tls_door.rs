@@ -1,15 +1,14 @@
-//! TLS in front of a fake model server: certificates of every kind, and a door that takes TLS off the connection.
+//! A door in front of a fake model server that takes TLS off the connection, and one that is a unix socket.
 
 use std::{
     net::SocketAddr,
-    path::{Path, PathBuf},
+    path::Path,
     sync::{
         Arc, Mutex,
         atomic::{AtomicU64, Ordering::SeqCst},
     },
 };
 
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, date_time_ymd};
 use rustls::{
     HandshakeKind, RootCertStore, ServerConfig,
     crypto::aws_lc_rs,
@@ -23,53 +22,7 @@ use tokio::{
 };
 use tokio_rustls::TlsAcceptor;
 
-/// A certificate authority.
-pub(crate) struct Authority(CertifiedIssuer<'static, KeyPair>);
-
-/// A certificate and its key, in PEM.
-#[derive(Clone, Debug)]
-pub(crate) struct Issued {
-    pub(crate) cert: String,
-    pub(crate) key: String,
-}
-
-impl Authority {
-    pub(crate) fn new() -> Self {
-        let mut params = CertificateParams::new(Vec::new()).unwrap();
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        // Each with a name of its own, so that none is taken for another that has lost its key.
-        static COUNT: AtomicU64 = AtomicU64::new(0);
-        params.distinguished_name.push(DnType::CommonName, format!("authority {}", COUNT.fetch_add(1, SeqCst)));
-        Self(CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap())
-    }
-
-    pub(crate) fn pem(&self) -> String {
-        self.0.pem()
-    }
-
-    pub(crate) fn issue(&self, name: &str) -> Issued {
-        self.issue_until(name, 4000)
-    }
-
-    pub(crate) fn issue_until(&self, name: &str, year: i32) -> Issued {
-        let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
-        params.not_before = date_time_ymd(2001, 1, 1);
-        params.not_after = date_time_ymd(year, 1, 1);
-        let key = KeyPair::generate().unwrap();
-        let cert = params.signed_by(&key, &self.0).unwrap();
-        Issued { cert: cert.pem(), key: key.serialize_pem() }
-    }
-}
-
-impl Issued {
-    /// Writes both files and gives their paths.
-    pub(crate) fn write(&self, dir: &Path, name: &str) -> (PathBuf, PathBuf) {
-        let (cert, key) = (dir.join(format!("{name}.pem")), dir.join(format!("{name}.key")));
-        std::fs::write(&cert, &self.cert).unwrap();
-        std::fs::write(&key, &self.key).unwrap();
-        (cert, key)
-    }
-}
+use super::tls::{Authority, Pair};
 
 /// What a door saw.
 #[derive(Debug, Default)]
@@ -89,14 +42,14 @@ pub(crate) struct Door {
 
 impl Door {
     /// A door with a certificate; with `clients`, nobody gets in without one that this authority has signed.
-    pub(crate) async fn start(to: SocketAddr, issued: &Issued, alpn: &[&str], clients: Option<&Authority>) -> Self {
+    pub(crate) async fn start(to: SocketAddr, issued: &Pair, alpn: &[&str], clients: Option<&Authority>) -> Self {
         let builder = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()));
         let builder = builder.with_safe_default_protocol_versions().unwrap();
         let builder = match clients {
             None => builder.with_no_client_auth(),
             Some(authority) => {
                 let mut roots = RootCertStore::empty();
-                roots.add(CertificateDer::from_pem_slice(authority.pem().as_bytes()).unwrap()).unwrap();
+                roots.add(CertificateDer::from_pem_file(authority.path("ca.pem")).unwrap()).unwrap();
                 let provider = Arc::new(aws_lc_rs::default_provider());
                 let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider).build().unwrap();
                 builder.with_client_cert_verifier(verifier)
