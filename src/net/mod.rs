@@ -7,11 +7,15 @@
 
 mod abort;
 mod downstream;
+mod hangup;
+mod head;
 mod listen;
 mod patrol;
+mod refusal;
 mod serve;
 
 pub use abort::Abort;
 pub use listen::{BindError, bind};
 pub use patrol::{ClientConn, Patrol};
+pub use refusal::Refusals;
 pub use serve::{ConnRules, serve};

@@ -9,7 +9,7 @@ use std::{
     net::IpAddr,
     rc::Rc,
     sync::{
-        Arc,
+        Arc, Mutex, OnceLock, PoisonError,
         atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering::Relaxed},
     },
     task::{Context, Poll, Waker},
@@ -29,6 +29,9 @@ pub(super) enum Doing {
     Busy,
 }
 
+/// No place in a connection's bytes.
+const UNKNOWN: u64 = u64::MAX;
+
 /// One client connection, shared by its stream, its task and its requests. Atomic only because hyper wants streams to
 /// be `Send`; one thread uses it.
 #[derive(Debug)]
@@ -42,13 +45,85 @@ pub struct ClientConn {
     is_http2: AtomicBool,
     must_linger: AtomicBool,
     closing: Arc<AtomicBool>,
+    /// The request that is open may be told of what goes on before its answer (HTTP/1.1).
+    takes_interim: AtomicBool,
+    answering: AtomicBool,
+    /// The bytes are no longer HTTP.
+    is_tunnel: AtomicBool,
+    /// Bytes of an answer wait for the client to take them.
+    pub(super) is_blocked: AtomicBool,
+    has_interim: AtomicBool,
+    interim: Mutex<Vec<u8>>,
+    /// Where in the connection's bytes the head ended that was read last, and where the next is to begin.
+    head_end: AtomicU64,
+    next_head: AtomicU64,
+    /// Wakes the connection's task.
+    pub(super) waker: OnceLock<Waker>,
 }
 
 impl ClientConn {
-    /// A request starts.
-    pub fn enter(&self) {
+    /// A request starts. `takes_interim`: its client knows answers of class 1xx (RFC 9110 section 15.2). `body_bytes`:
+    /// how many bytes follow the head, if that is known.
+    pub fn enter(&self, takes_interim: bool, body_bytes: Option<u64>) {
+        let head_end = self.head_end.swap(UNKNOWN, Relaxed);
+        let next = body_bytes.filter(|_| head_end != UNKNOWN).and_then(|bytes| head_end.checked_add(bytes));
+        self.next_head.store(next.unwrap_or(UNKNOWN), Relaxed);
         self.open.store(self.open.load(Relaxed) + 1, Relaxed);
+        self.takes_interim.store(takes_interim && !self.is_http2.load(Relaxed), Relaxed);
+        self.answering.store(false, Relaxed);
         self.set(Doing::Busy);
+    }
+
+    /// The answer to the request that is open begins.
+    pub fn begin_answer(&self) {
+        self.answering.store(true, Relaxed);
+    }
+
+    /// From here on the bytes are not the connection's to look at.
+    pub fn become_tunnel(&self) {
+        self.is_tunnel.store(true, Relaxed);
+    }
+
+    /// True if answers of class 1xx may be sent for the request that is open.
+    pub fn takes_interim(&self) -> bool {
+        self.takes_interim.load(Relaxed)
+    }
+
+    /// Sends an answer of class 1xx as it stands. It is left out if the client would not know it, if its answer has
+    /// begun, or if the client does not take what waits for it: it is news, and may be missed.
+    pub fn send_interim(&self, text: &[u8]) {
+        if !self.takes_interim() || self.is_answering() || self.is_blocked.load(Relaxed) {
+            return;
+        }
+        self.interim.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(text);
+        self.has_interim.store(true, Relaxed);
+        if let Some(waker) = self.waker.get() {
+            waker.wake_by_ref();
+        }
+    }
+
+    pub(super) fn note_head_end(&self, place: u64) {
+        self.head_end.store(place, Relaxed);
+    }
+
+    /// True if the bytes at this place are known to be the first of a head.
+    pub(super) fn expects_head_at(&self, place: u64) -> bool {
+        self.next_head.load(Relaxed) == place
+    }
+
+    pub(super) fn take_interim(&self) -> Option<Vec<u8>> {
+        self.has_interim
+            .swap(false, Relaxed)
+            .then(|| std::mem::take(&mut *self.interim.lock().unwrap_or_else(PoisonError::into_inner)))
+    }
+
+    pub(super) fn is_answering(&self) -> bool {
+        self.answering.load(Relaxed)
+    }
+
+    /// True while the bytes are those of HTTP/1.
+    pub(super) fn is_http1(&self) -> bool {
+        !self.is_http2.load(Relaxed) && !self.is_tunnel.load(Relaxed)
     }
 
     /// A request has ended: its answer is out, or nobody wants it any more.
@@ -199,6 +274,15 @@ impl Patrol {
             is_http2: AtomicBool::new(false),
             must_linger: AtomicBool::new(false),
             closing: self.closing.clone(),
+            takes_interim: AtomicBool::new(false),
+            answering: AtomicBool::new(false),
+            is_tunnel: AtomicBool::new(false),
+            is_blocked: AtomicBool::new(false),
+            has_interim: AtomicBool::new(false),
+            interim: Mutex::default(),
+            head_end: AtomicU64::new(UNKNOWN),
+            next_head: AtomicU64::new(0),
+            waker: OnceLock::new(),
         });
         let post = Post { conn: conn.clone(), order: self.standing_order.get(), waker: None };
         Watched { patrol: self.clone(), key: self.posts.borrow_mut().insert(post), conn }
@@ -260,7 +344,7 @@ mod tests {
         watched.conn.note_read();
         at(83);
         assert!(watched.poll_order(&cx).is_pending(), "a head may take ten seconds");
-        watched.conn.enter();
+        watched.conn.enter(true, None);
         at(1000);
         assert!(watched.poll_order(&cx).is_pending(), "a request may take as long as it likes");
         watched.conn.leave();

@@ -1,14 +1,16 @@
 //! One request and its answer: what it carries along, and the record it leaves when the last part of it is dropped.
 
 use std::{
-    cell::{Cell, RefCell},
+    cell::{Cell, OnceCell, RefCell},
     net::IpAddr,
     rc::Rc,
     sync::Arc,
     time::Instant,
 };
 
-use http::{HeaderValue, Method};
+use http::{HeaderValue, Method, Version};
+use http_body::Body as _;
+use hyper::body::Incoming;
 
 use super::{
     view::{LocalService, LocalSlot},
@@ -17,7 +19,7 @@ use super::{
 use crate::{
     net::ClientConn,
     telemetry::{AccessRecord, FailureKind},
-    upstream::lease::Lease,
+    upstream::{Expectation, lease::Lease},
 };
 
 /// One client connection, as its requests see it.
@@ -46,6 +48,8 @@ pub(super) struct Exchange {
     pub(super) is_grpc: bool,
     /// Kept only for the access log.
     line: Option<(Method, Box<str>)>,
+    /// The client waits to be asked for its body.
+    pub(super) expectation: OnceCell<Arc<Expectation>>,
     held: RefCell<Option<Held>>,
     status: Cell<u16>,
     failure: Cell<Option<FailureKind>>,
@@ -58,10 +62,11 @@ impl Exchange {
         worker: &Rc<Worker>,
         client: &Rc<Client>,
         request: &http::request::Parts,
+        body: &Incoming,
         is_grpc: bool,
         started: Instant,
     ) -> Rc<Self> {
-        client.conn.enter();
+        client.conn.enter(request.version >= Version::HTTP_11, body.size_hint().exact());
         let line = worker.access.as_ref().map(|_| (request.method.clone(), request.uri.path().into()));
         Rc::new(Self {
             request_id: worker.request_ids.take_over(request.headers.get("x-request-id")),
@@ -70,6 +75,7 @@ impl Exchange {
             started,
             is_grpc,
             line,
+            expectation: OnceCell::new(),
             held: RefCell::new(None),
             status: Cell::new(0),
             failure: Cell::new(None),
@@ -105,10 +111,21 @@ impl Exchange {
     /// The head of the answer is known.
     pub(super) fn answered(&self, status: u16, from_upstream: bool) {
         self.status.set(status);
+        self.client.conn.begin_answer();
         if from_upstream {
             let elapsed = self.started.elapsed();
             self.with_held(|held| held.slot.table.metrics.first_byte(self.worker.index, elapsed));
         }
+    }
+
+    /// The final answer begins. True if the client still waits to be asked for its body, and will not be: nobody can
+    /// tell what it sends next, so its connection has to close (RFC 9110 section 10.1.1).
+    pub(super) fn leaves_body_unasked(&self) -> bool {
+        let unasked = self.expectation.get().is_some_and(|expectation| expectation.answer());
+        if unasked {
+            self.client.conn.must_linger();
+        }
+        unasked
     }
 
     pub(super) fn fail(&self, kind: FailureKind) {
@@ -170,6 +187,9 @@ impl Exchange {
 
 impl Drop for Exchange {
     fn drop(&mut self) {
+        if let Some(expectation) = self.expectation.get() {
+            expectation.give_up();
+        }
         self.record();
         self.client.conn.leave();
     }

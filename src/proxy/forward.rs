@@ -4,6 +4,7 @@ use std::{
     future::poll_fn,
     pin::pin,
     rc::Rc,
+    sync::Arc,
     task::Poll,
     time::{Duration, Instant},
 };
@@ -17,7 +18,7 @@ use super::{
     assign,
     body::{AnswerBody, RelayParts},
     exchange::{Exchange, Held},
-    headers, replay, tunnel,
+    headers, interim, replay, tunnel,
 };
 use crate::{
     ids::EndpointId,
@@ -56,6 +57,7 @@ pub(super) async fn forward(
         avoid: None,
     };
     courier.take_body(body);
+    courier.take_expectation();
     courier.run().await
 }
 
@@ -101,6 +103,23 @@ impl Courier<'_> {
         let may_keep = self.may_replay || self.exchange.is_grpc;
         let kept_max = if may_keep { replay_buffer } else { 0 };
         self.body = Some(SharedBody::new(body, kept_max, &self.exchange.worker.replay_budget));
+    }
+
+    /// `Expect: 100-continue` goes to the server if there is a body to wait for and a client to be told; else it says
+    /// nothing (RFC 9110 section 10.1.1). Other expectations are the server's to judge.
+    fn take_expectation(&mut self) {
+        let Some(head) = &mut self.head else { return };
+        let expects = head.headers.get(header::EXPECT);
+        if !expects.is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue")) {
+            return;
+        }
+        match &self.body {
+            Some(body) if head.version == Version::HTTP_11 => {
+                let expectation = self.exchange.expectation.get_or_init(Arc::default);
+                body.hold_back(expectation.clone());
+            }
+            Some(_) | None => drop(head.headers.remove(header::EXPECT)),
+        }
     }
 
     async fn run(&mut self) -> Result<Response<AnswerBody>, Failure> {
@@ -188,9 +207,15 @@ impl Courier<'_> {
     fn request(&mut self, held: &Held, pool: &Pool, conn: &Conn) -> Result<Request<RequestBody>, Failure> {
         let head = if self.may_be_needed_again(conn) { self.head.as_mut().map(lend) } else { self.head.take() };
         let mut head = head.ok_or_else(|| internal("the request is out"))?;
+        let expectation = self.exchange.expectation.get();
         if conn.speaks_http2() {
             let default = pool.target().map_or("localhost", |target| target.authority.as_str());
             to_http2(&mut head, default)?;
+            // hyper does not tell what an HTTP/2 server says before its answer.
+            if let Some(expectation) = expectation {
+                head.headers.remove(header::EXPECT);
+                expectation.fulfil();
+            }
         } else {
             head.version = Version::HTTP_11;
             if !head.headers.contains_key(header::HOST)
@@ -209,7 +234,11 @@ impl Courier<'_> {
                 RequestBody::Empty
             }
         };
-        Ok(Request::from_parts(head, body))
+        let mut request = Request::from_parts(head, body);
+        if self.exchange.client.conn.takes_interim() && !conn.speaks_http2() {
+            interim::pass_on(&mut request, &self.exchange.client.conn, expectation.cloned());
+        }
+        Ok(request)
     }
 
     /// True if a failure on this connection may be followed by another attempt. What hyper never sent, it gives back.
@@ -261,6 +290,7 @@ impl Courier<'_> {
         }
         let (mut head, incoming) = answer.into_parts();
         let keep_alive = headers::keep_alive_timeout(&head.headers);
+        let closes = headers::says_close(&head.headers);
         // Transfer-Encoding overrides, and only one of the two may be passed on (RFC 9112 section 6.3).
         let ambiguous = head.headers.contains_key(header::TRANSFER_ENCODING)
             && head.headers.remove(header::CONTENT_LENGTH).is_some();
@@ -270,8 +300,12 @@ impl Courier<'_> {
         head.version = Version::HTTP_11;
         self.classify(held, &head.headers);
         self.exchange.answered(head.status.as_u16(), true);
+        let unasked = self.exchange.leaves_body_unasked();
+        if unasked || self.leaves_body_unread(closes) {
+            head.headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
         // uvicorn closes silently after a 500: the next request must not find that out.
-        let reusable = !head.status.is_server_error() && !ambiguous;
+        let reusable = !head.status.is_server_error() && !ambiguous && !unasked;
         held.lease.set_abort(net::Abort::current());
         let body = AnswerBody::relay(RelayParts {
             incoming,
@@ -283,6 +317,16 @@ impl Courier<'_> {
             watch_messages: self.exchange.is_grpc,
         });
         Ok(Response::from_parts(head, body))
+    }
+
+    /// An early answer: the rest of the body may come while nobody reads it, and must not erase the answer. If the
+    /// server `closes`, nobody will read it at all, and the client is told that its connection ends too.
+    fn leaves_body_unread(&self, closes: bool) -> bool {
+        let is_early = self.body.as_ref().is_some_and(|body| !body.has_ended());
+        if is_early {
+            self.exchange.client.conn.must_linger();
+        }
+        is_early && closes && !self.exchange.is_grpc
     }
 
     /// Tells streams from single answers, for whoever waits for a drain.

@@ -3,7 +3,7 @@
 use std::{
     cell::Cell,
     fmt, io,
-    net::TcpStream,
+    net::{IpAddr, TcpStream},
     rc::Rc,
     sync::{
         Arc,
@@ -13,18 +13,19 @@ use std::{
     time::{Duration, Instant},
 };
 
+use bytes::Bytes;
 use http::HeaderValue;
 use tokio::{
     sync::{mpsc, oneshot},
     time::MissedTickBehavior,
 };
 
-use super::{exchange::Client, forward::COMPLAINT_INTERVAL, handler, request_id::RequestIds, view::Views};
+use super::{answer, exchange::Client, forward::COMPLAINT_INTERVAL, handler, request_id::RequestIds, view::Views};
 use crate::{
     config::settings::Limits,
-    net::{ConnRules, Patrol, serve},
+    net::{ConnRules, Patrol, Refusals, serve},
     table::Reader,
-    telemetry::{AccessSink, Registry},
+    telemetry::{AccessSink, FailureKind, Registry},
     upstream::{Balancer, LocalEndpoint, Order, ReplayBudget, lease::Ledger},
 };
 
@@ -205,7 +206,7 @@ impl Worker {
                 }
             };
             let patrol = worker.patrol.clone();
-            serve(stream, rules, patrol, |conn| {
+            serve(stream, rules, patrol, &*worker.clone(), |conn| {
                 let address = HeaderValue::from_str(&conn.peer.to_canonical().to_string());
                 let address = address.unwrap_or_else(|_| HeaderValue::from_static("unknown"));
                 let client = Rc::new(Client { conn, address });
@@ -237,6 +238,13 @@ impl Worker {
         }
         self.complained.set(Some(now));
         tracing::warn!(endpoint = %local.endpoint.settings, error = %error, "A request failed at an endpoint.");
+    }
+}
+
+impl Refusals for Worker {
+    fn refuse(&self, _peer: IpAddr, kind: FailureKind) -> Bytes {
+        self.registry.unrouted(kind);
+        answer::before_request(kind, &self.request_ids.take_over(None))
     }
 }
 
