@@ -8,11 +8,18 @@ use std::sync::Arc;
 use http::{HeaderMap, Request, StatusCode};
 
 use super::headers;
-use crate::{net::ClientConn, upstream::{Expectation, RequestBody}};
+use crate::{
+    net::ClientConn,
+    upstream::{Expectation, RequestBody},
+};
 
 /// Passes on what the upstream says before its answer. `100 Continue` opens the body of a request that waits for it;
 /// hyper tells the client as soon as the body is read.
-pub(super) fn pass_on(request: &mut Request<RequestBody>, client: &Arc<ClientConn>, expectation: Option<Arc<Expectation>>) {
+pub(super) fn pass_on(
+    request: &mut Request<RequestBody>,
+    client: &Arc<ClientConn>,
+    expectation: Option<Arc<Expectation>>,
+) {
     let client = client.clone();
     hyper::ext::on_informational(request, move |answer| match (&expectation, answer.status()) {
         (Some(expectation), StatusCode::CONTINUE) => expectation.fulfil(),

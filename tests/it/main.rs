@@ -26,3 +26,4 @@ mod tenures;
 mod under_load;
 mod upstream_faults;
 mod websocket;
+mod wire;
