@@ -21,6 +21,7 @@ use super::{
     head::HeadScan,
     patrol::Doing,
     refusal::{HeadLimits, automatic},
+    trailers::TrailerScan,
 };
 use crate::telemetry::FailureKind;
 
@@ -39,6 +40,7 @@ pub(super) struct Downstream {
     conn: Arc<ClientConn>,
     limits: HeadLimits,
     head: HeadScan,
+    trailers: TrailerScan,
     /// Bytes read so far.
     read: u64,
     /// A head must not be passed on; hyper thinks that it or the stream has told the client.
@@ -56,6 +58,7 @@ impl Downstream {
             conn,
             limits,
             head: HeadScan::default(),
+            trailers: TrailerScan::Off,
             read: 0,
             refused: None,
             hangup: Hangup::Open,
@@ -87,18 +90,36 @@ impl Downstream {
         }
         if self.conn.doing() == Doing::Idle {
             self.head = HeadScan::at(start, self.conn.expects_head_at(start));
+            self.trailers = TrailerScan::Off;
         }
         self.conn.note_read();
-        if self.conn.doing() != Doing::Head || !self.head.is_open() {
-            return Ok(());
-        }
-        if let Err(fault) = self.head.feed(bytes) {
-            tracing::debug!(?fault, client = %self.conn.peer, "A request head is refused.");
-            self.refused = Some(FailureKind::BadRequest);
-            return Err(io::ErrorKind::InvalidData.into());
-        }
-        if let Some(end) = self.head.end() {
+        let mut body = 0;
+        if self.conn.doing() == Doing::Head && self.head.is_open() {
+            if let Err(fault) = self.head.feed(bytes) {
+                tracing::debug!(?fault, client = %self.conn.peer, "A request head is refused.");
+                self.refused = Some(FailureKind::BadRequest);
+                return Err(io::ErrorKind::InvalidData.into());
+            }
+            let Some(end) = self.head.end() else { return Ok(()) };
             self.conn.note_head_end(end);
+            if !self.head.has_coding() {
+                return Ok(());
+            }
+            self.trailers = TrailerScan::begin();
+            body = usize::try_from(end - start).unwrap_or_default();
+        }
+        if self.trailers != TrailerScan::Off {
+            return self.note_chunks(&bytes[body..], start + body as u64);
+        }
+        Ok(())
+    }
+
+    /// Bytes of a chunked body have come.
+    fn note_chunks(&mut self, bytes: &[u8], start: u64) -> io::Result<()> {
+        match self.trailers.feed(bytes) {
+            Ok(_) if self.trailers != TrailerScan::Off => {}
+            Ok(taken) => self.conn.note_body_end(start + taken as u64),
+            Err(_bare) => return Err(io::Error::new(io::ErrorKind::InvalidData, "a lone LF behind the last chunk")),
         }
         Ok(())
     }

@@ -18,6 +18,8 @@ pub(super) struct HeadScan {
     line_bytes: usize,
     last: u8,
     bytes: usize,
+    in_target: bool,
+    has_coding: bool,
     state: State,
 }
 
@@ -52,6 +54,11 @@ impl HeadScan {
         self.state == State::Open
     }
 
+    /// True if a Transfer-Encoding was seen.
+    pub(super) fn has_coding(&self) -> bool {
+        self.has_coding
+    }
+
     /// Where the head ends, once it has.
     pub(super) fn end(&self) -> Option<u64> {
         (self.state == State::Whole).then_some(self.start + self.bytes as u64)
@@ -79,13 +86,21 @@ impl HeadScan {
     }
 
     fn note_part(&mut self, part: &[u8]) -> Result<(), Fault> {
-        if self.lines == 0 && part.contains(&b'#') {
-            return Err(Fault::Fragment);
+        if self.lines == 0 {
+            self.note_target(part)?;
         }
         self.line_bytes += part.len();
         self.bytes += part.len();
         self.last = part.last().copied().unwrap_or(self.last);
         Ok(())
+    }
+
+    /// Methods may have a `#`, targets may not.
+    fn note_target(&mut self, part: &[u8]) -> Result<(), Fault> {
+        let method = part.iter().position(|byte| *byte == b' ').filter(|_| !self.in_target);
+        self.in_target |= method.is_some();
+        let target = &part[method.unwrap_or_default()..];
+        if self.in_target && memchr::memchr(b'#', target).is_some() { Err(Fault::Fragment) } else { Ok(()) }
     }
 
     /// A line without its LF; its first part may have come before.
@@ -109,9 +124,15 @@ impl HeadScan {
         if self.lines == 0 && is_whole {
             lower_minor_version(line);
         }
+        self.has_coding |= is_whole && is_coding(line);
         self.lines += 1;
         Ok(())
     }
+}
+
+fn is_coding(line: &[u8]) -> bool {
+    const NAME: &[u8] = b"transfer-encoding:";
+    line.get(..NAME.len()).is_some_and(|start| start.eq_ignore_ascii_case(NAME))
 }
 
 /// `HTTP/1.2` and above are read as the highest minor version that is known (RFC 9110 section 2.5).
@@ -143,6 +164,7 @@ mod tests {
             ("GET / HTTP/1.1\r\nhost: h\r\n\r\n", None),
             ("\r\n\r\nGET / HTTP/1.1\r\nhost: h\r\n\r\n", None),
             ("GET / HTTP/1.1\r\nx: #\r\n\r\n", None),
+            ("G#T / HTTP/1.1\r\n\r\n", None),
             ("POST / HTTP/1.1\r\nhost: h\r\n\r\nany\nbody # here", None),
             ("GET /#f HTTP/1.1\r\nhost: h\r\n\r\n", Some(Fault::Fragment)),
             ("GET /#f", Some(Fault::Fragment)),

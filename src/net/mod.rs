@@ -13,6 +13,7 @@ mod listen;
 mod patrol;
 mod refusal;
 mod serve;
+mod trailers;
 
 pub use abort::Abort;
 pub use listen::{BindError, bind};

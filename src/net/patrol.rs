@@ -57,6 +57,7 @@ pub struct ClientConn {
     /// Where in the connection's bytes the head ended that was read last, and where the next is to begin.
     head_end: AtomicU64,
     next_head: AtomicU64,
+    body_end: AtomicU64,
     /// Wakes the connection's task.
     pub(super) waker: OnceLock<Waker>,
 }
@@ -106,9 +107,14 @@ impl ClientConn {
         self.head_end.store(place, Relaxed);
     }
 
+    /// A body whose length was not known has ended, maybe even before its request was taken up.
+    pub(super) fn note_body_end(&self, place: u64) {
+        self.body_end.store(place, Relaxed);
+    }
+
     /// True if the bytes at this place are known to be the first of a head.
     pub(super) fn expects_head_at(&self, place: u64) -> bool {
-        self.next_head.load(Relaxed) == place
+        self.next_head.load(Relaxed) == place || self.body_end.load(Relaxed) == place
     }
 
     pub(super) fn take_interim(&self) -> Option<Vec<u8>> {
@@ -282,6 +288,7 @@ impl Patrol {
             interim: Mutex::default(),
             head_end: AtomicU64::new(UNKNOWN),
             next_head: AtomicU64::new(0),
+            body_end: AtomicU64::new(UNKNOWN),
             waker: OnceLock::new(),
         });
         let post = Post { conn: conn.clone(), order: self.standing_order.get(), waker: None };

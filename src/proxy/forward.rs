@@ -226,6 +226,10 @@ impl Courier<'_> {
                 head.headers.insert(header::HOST, host);
             }
         }
+        if self.body.is_some() && !conn.speaks_http2() && !head.headers.contains_key(header::CONTENT_LENGTH) {
+            // hyper leaves out the body of a GET or HEAD that does not say how it is framed.
+            head.headers.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+        }
         let first_byte = held.service.service.settings.timeouts.first_byte;
         let body = match &self.body {
             Some(body) => body.attempt(held.lease.clone(), first_byte),
