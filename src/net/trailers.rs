@@ -90,8 +90,8 @@ mod tests {
     #[test]
     fn lone_line_feeds_behind_the_last_chunk_are_seen() {
         for (text, seen) in [
-            ("3\r\na\nb\r\n0\r\n\r\n", Ok(15)),
-            ("3;x=\"y\"\r\nabc\r\n0\r\nx: 1\r\n\r\nGET", Ok(29)),
+            ("3\r\na\nb\r\n0\r\n\r\n", Ok(13)),
+            ("3;x=\"y\"\r\nabc\r\n0\r\nx: 1\r\n\r\nGET", Ok(25)),
             ("0\r\n\r\nGET / HTTP/1.1\n", Ok(5)),
             ("0\r\n\n", Err(BareLineFeed)),
             ("0\r\nx: 1\n\r\n", Err(BareLineFeed)),

@@ -189,6 +189,7 @@ pub(super) fn arrives(_sent: &Recorded, _answer: &Answer) -> Result<(), String> 
     Ok(())
 }
 
+#[allow(clippy::needless_pass_by_value, reason = "a table's rows read better without references")]
 pub(super) fn expect<T: PartialEq + std::fmt::Debug>(what: &str, seen: T, wanted: T) -> Result<(), String> {
     if seen == wanted { Ok(()) } else { Err(format!("{what} is {seen:?}, not {wanted:?}")) }
 }
