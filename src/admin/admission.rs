@@ -23,16 +23,25 @@ pub(super) struct Admission {
     /// The listener's address, if calls must name it or loopback: without a token, a page of a foreign name that
     /// resolves to this machine (DNS rebinding) would be same-origin to the browser.
     own: Option<IpAddr>,
+    /// Callers without a token need a client certificate. Set at the start, where the listener's address was found safe
+    /// with it: a later file cannot open the door.
+    needs_certificate: bool,
 }
 
 impl Admission {
     /// For a listener of this address; `None` is a unix socket, which no browser reaches.
-    pub(super) fn new(token: Option<Secret>, listener: Option<SocketAddr>) -> Self {
-        let own = if token.is_some() { None } else { listener.map(|address| address.ip()) };
-        Self { token, own }
+    /// Over TLS the names are those of the certificate, and a browser makes sure of that.
+    pub(super) fn new(
+        token: Option<Secret>,
+        listener: Option<SocketAddr>,
+        speaks_tls: bool,
+        needs_certificate: bool,
+    ) -> Self {
+        let own = if token.is_some() || speaks_tls { None } else { listener.map(|address| address.ip()) };
+        Self { token, own, needs_certificate }
     }
 
-    fn check(&self, method: &Method, uri: &Uri, headers: &HeaderMap) -> Result<(), Refusal> {
+    fn check(&self, peer: &Peer, method: &Method, uri: &Uri, headers: &HeaderMap) -> Result<(), Refusal> {
         if PROBES.contains(&uri.path()) {
             return Ok(());
         }
@@ -42,19 +51,23 @@ impl Admission {
         check_site(uri, headers)?;
         // The page holds no secret, and a browser cannot send the token before the page has asked for it.
         let is_page = page::PATHS.contains(&uri.path()) && matches!(*method, Method::GET | Method::HEAD);
+        if is_page || matches!(peer, Peer::Certificate { .. }) {
+            return Ok(());
+        }
         match &self.token {
-            Some(token) if !is_page => check_token(token, headers),
-            _ => Ok(()),
+            Some(token) => check_token(token, headers),
+            None if self.needs_certificate => Err(without_certificate()),
+            None => Ok(()),
         }
     }
 }
 
 /// Lets a call through or answers it.
 pub(super) async fn admit(State(shared): State<Arc<Shared>>, request: Request, next: Next) -> Response {
-    match shared.admission.check(request.method(), request.uri(), request.headers()) {
+    let peer = request.extensions().get().cloned().unwrap_or(Peer::Unknown);
+    match shared.admission.check(&peer, request.method(), request.uri(), request.headers()) {
         Ok(()) => next.run(request).await,
         Err(refusal) => {
-            let peer = request.extensions().get().copied().unwrap_or(Peer::Unknown);
             tracing::warn!(%peer, method = %request.method(), path = request.uri().path(), "An admin call was not let in: {}.", refusal.0);
             refusal.into_response()
         }
@@ -116,6 +129,11 @@ fn check_token(token: &Secret, headers: &HeaderMap) -> Result<(), Refusal> {
     Err(problem.hint("compare it with the file that admin.token_file names; it is read when the proxy starts").into())
 }
 
+fn without_certificate() -> Refusal {
+    let problem = Problem::new(ProblemKind::Unauthorized, "this admin API needs a client certificate");
+    problem.hint("show one that admin.tls.client_ca has signed; the CLI takes --cert and --key").into()
+}
+
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
 #[cfg(test)]
@@ -125,20 +143,24 @@ mod tests {
     use super::*;
 
     fn open() -> Admission {
-        Admission::new(None, Some(([127, 0, 0, 1], 9900).into()))
+        Admission::new(None, Some(([127, 0, 0, 1], 9900).into()), false, false)
     }
 
     fn locked() -> Admission {
-        Admission::new(Secret::new("s3cret"), Some(([10, 0, 0, 1], 9900).into()))
+        Admission::new(Secret::new("s3cret"), Some(([10, 0, 0, 1], 9900).into()), false, false)
     }
 
     /// The status that the admission answers with; 200 lets it through.
     fn status(admission: &Admission, path: &str, fields: &[(&'static str, &str)]) -> u16 {
+        status_of(&Peer::Unknown, admission, path, fields)
+    }
+
+    fn status_of(peer: &Peer, admission: &Admission, path: &str, fields: &[(&'static str, &str)]) -> u16 {
         let pair = |(name, value): &(&'static str, &str)| {
             (HeaderName::from_static(name), HeaderValue::from_str(value).unwrap())
         };
         let headers: HeaderMap = fields.iter().map(pair).collect();
-        let outcome = admission.check(&Method::GET, &path.parse().unwrap(), &headers);
+        let outcome = admission.check(peer, &Method::GET, &path.parse().unwrap(), &headers);
         outcome.err().map_or(200, |refusal| refusal.0.error.status())
     }
 
@@ -153,7 +175,7 @@ mod tests {
         }
         assert_eq!(status(&open(), "/v1/services", &[]), 200);
         assert_eq!(status(&open(), "http://evil.test/v1/services", &[("host", "127.0.0.1")]), 403);
-        let two = Admission::new(None, Some(([10, 0, 0, 1], 9900).into()));
+        let two = Admission::new(None, Some(([10, 0, 0, 1], 9900).into()), false, false);
         assert_eq!(status(&two, "/", &[("host", "10.0.0.1:9900")]), 200);
     }
 
@@ -161,7 +183,7 @@ mod tests {
     fn any_name_is_let_in_with_a_token_or_by_unix_socket() {
         let token = ("authorization", "Bearer s3cret");
         assert_eq!(status(&locked(), "/v1/services", &[("host", "verdigris.corp"), token]), 200);
-        assert_eq!(status(&Admission::new(None, None), "/v1/services", &[("host", "anything")]), 200);
+        assert_eq!(status(&Admission::new(None, None, false, false), "/v1/services", &[("host", "anything")]), 200);
     }
 
     #[test]
@@ -179,6 +201,18 @@ mod tests {
         assert_eq!(status(&open(), "/v1/services", &[("origin", "http://")]), 403);
         let token = ("authorization", "Bearer s3cret");
         assert_eq!(status(&locked(), "/v1/services", &[token, ("origin", "http://evil.test"), host]), 403);
+    }
+
+    #[test]
+    fn a_certificate_is_as_good_as_the_token() {
+        let alice = Peer::Certificate { name: "alice".into(), ip: [10, 0, 0, 2].into() };
+        let certain = Admission::new(None, Some(([10, 0, 0, 1], 9900).into()), true, true);
+        for admission in [locked(), certain] {
+            let host = [("host", "admin.corp")];
+            assert_eq!(status_of(&alice, &admission, "/v1/services", &host), 200);
+            assert_eq!(status(&admission, "/v1/services", &host), 401);
+            assert_eq!(status(&admission, "/live", &host), 200);
+        }
     }
 
     #[test]

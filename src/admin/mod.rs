@@ -22,6 +22,7 @@ mod path;
 mod probes;
 mod router;
 mod secret;
+mod secure;
 mod serve;
 mod services;
 mod shared;

@@ -22,6 +22,12 @@ pub enum SecretError {
     #[error("the token file {} is empty; write one line with the token into it", path.display())]
     Empty { path: PathBuf },
     #[error(
+        "the token file {} holds only {bytes} bytes, which can be guessed; a token has {TOKEN_BYTES_MIN} at least: make \
+         one with `openssl rand -hex 32`",
+        path.display()
+    )]
+    Short { path: PathBuf, bytes: usize },
+    #[error(
         "the token file {} does not hold one line of at most {TOKEN_BYTES_MAX} printable ASCII characters without spaces",
         path.display()
     )]
@@ -32,7 +38,7 @@ impl Secret {
     /// Reads a token file: one line; white space around it does not count. Blocks on the disk.
     ///
     /// # Errors
-    /// The file cannot be read, is empty, or holds what cannot stand in a header field.
+    /// The file cannot be read, is empty, or holds a token that is too short or what cannot stand in a header field.
     pub fn read(path: &Path) -> Result<Self, SecretError> {
         let mut text = String::new();
         let read = File::open(path).and_then(|file| file.take(2 * TOKEN_BYTES_MAX as u64).read_to_string(&mut text));
@@ -40,6 +46,9 @@ impl Secret {
         let token = text.trim();
         if token.is_empty() {
             return Err(SecretError::Empty { path: path.to_owned() });
+        }
+        if token.len() < TOKEN_BYTES_MIN {
+            return Err(SecretError::Short { path: path.to_owned(), bytes: token.len() });
         }
         Self::new(token).ok_or_else(|| SecretError::Malformed { path: path.to_owned() })
     }
@@ -69,6 +78,7 @@ impl fmt::Debug for Secret {
     }
 }
 
+const TOKEN_BYTES_MIN: usize = 16;
 const TOKEN_BYTES_MAX: usize = 4096;
 
 #[cfg(test)]
@@ -83,10 +93,16 @@ mod tests {
 
     #[test]
     fn a_token_is_one_line() {
-        assert!(read(b"s3cret\n").unwrap().is(b"s3cret"));
-        assert!(!read(b"s3cret\n").unwrap().is(b"s3cret2"));
+        assert!(read(b"s3cret-of-16-byt\n").unwrap().is(b"s3cret-of-16-byt"));
+        assert!(!read(b"s3cret-of-16-byt\n").unwrap().is(b"s3cret-of-16-byt2"));
         assert!(matches!(read(b" \n"), Err(SecretError::Empty { .. })));
-        for odd in [b"two words".as_slice(), b"two\nlines", "\u{e4}".as_bytes(), &[b'x'; 4097]] {
+        assert!(matches!(read(b" s3cret-of-15-by\n"), Err(SecretError::Short { bytes: 15, .. })));
+        for odd in [
+            b"two words, too long".as_slice(),
+            b"two lines,\nof a file",
+            "s3cret-of-16-b\u{e4}".as_bytes(),
+            &[b'x'; 4097],
+        ] {
             assert!(matches!(read(odd), Err(SecretError::Malformed { .. })), "{odd:?}");
         }
         assert!(matches!(read(b"\xff"), Err(SecretError::Unreadable { .. })));
@@ -95,7 +111,7 @@ mod tests {
 
     #[test]
     fn a_token_is_never_printed() {
-        let secret = read(b"s3cret").unwrap();
+        let secret = read(b"s3cret-of-16-byt").unwrap();
         assert!(!format!("{secret:?} {:?}", secret.authorization()).contains("s3cret"));
     }
 }

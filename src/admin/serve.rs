@@ -20,20 +20,23 @@ use super::{
     actor::Peer,
     admission::Admission,
     router::router,
+    secure::shake_hands,
     shared::{Shared, Stopping},
 };
+use crate::net::tls::ServerTls;
 
 /// Serves the admin API until `shutdown` resolves. Then it accepts no more, ends event streams and waits, answers what
 /// else is under way for up to five seconds, and returns. Dropping the future cuts every connection.
 pub async fn serve(listener: Listener, state: State, shutdown: impl Future<Output = ()>) {
     let (stop, stopping) = watch::channel(false);
     let stopping = Stopping(stopping);
-    let admission = Admission::new(state.token, listener.local_addr());
+    let address = listener.local_addr();
+    let admission = Admission::new(state.token, address, state.tls.is_some(), state.needs_certificate);
     let shared = Shared { handle: state.handle, metrics: state.metrics, admission, stopping: stopping.clone() };
     let router = router(Arc::new(shared));
     let mut connections = JoinSet::new();
     tokio::select! {
-        () = accept_all(&listener, &router, &stopping, &mut connections) => {}
+        () = accept_all(&listener, state.tls.as_ref(), &router, &stopping, &mut connections) => {}
         () = shutdown => {}
     }
     drop(listener);
@@ -44,11 +47,17 @@ pub async fn serve(listener: Listener, state: State, shutdown: impl Future<Outpu
     }
 }
 
-async fn accept_all(listener: &Listener, router: &Router, stopping: &Stopping, connections: &mut JoinSet<()>) {
+async fn accept_all(
+    listener: &Listener,
+    tls: Option<&ServerTls>,
+    router: &Router,
+    stopping: &Stopping,
+    connections: &mut JoinSet<()>,
+) {
     let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     // The semaphore is never closed, so that the loop ends only with its future.
     while let Ok(place) = places.clone().acquire_owned().await {
-        match accept(listener, router, stopping, place).await {
+        match accept(listener, tls, router, stopping, place).await {
             Ok(connection) => drop(connections.spawn(connection)),
             Err(error) => {
                 tracing::error!(%error, "An admin connection was not accepted.");
@@ -63,6 +72,7 @@ type Connection = std::pin::Pin<Box<dyn Future<Output = ()> + Send>>;
 
 async fn accept(
     listener: &Listener,
+    tls: Option<&ServerTls>,
     router: &Router,
     stopping: &Stopping,
     place: OwnedSemaphorePermit,
@@ -73,7 +83,14 @@ async fn accept(
             let (stream, address) = listener.accept().await?;
             // Events are small and must not wait for one another. If it fails, the caller is gone already.
             drop(stream.set_nodelay(true));
-            Ok(Box::pin(connection(stream, Peer::Ip(address.ip()), router, stopping, place)))
+            let Some(tls) = tls.cloned() else {
+                return Ok(Box::pin(connection(stream, Peer::Ip(address.ip()), router, stopping, place)));
+            };
+            Ok(Box::pin(async move {
+                if let Some((stream, peer)) = shake_hands(stream, address.ip(), &tls).await {
+                    connection(stream, peer, router, stopping, place).await;
+                }
+            }))
         }
         Listener::Unix(listener) => {
             let (stream, _) = listener.accept().await?;
@@ -87,7 +104,7 @@ async fn connection<S>(stream: S, peer: Peer, router: Router, stopping: Stopping
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let service = TowerToHyperService::new(router.layer(Extension(peer)));
+    let service = TowerToHyperService::new(router.layer(Extension(peer.clone())));
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT).max_buf_size(HEAD_BYTES_MAX);
     let mut served = pin!(http.serve_connection(TokioIo::new(stream), service));

@@ -8,6 +8,7 @@ use super::{Secret, admission::Admission};
 use crate::{
     api::{Problem, ProblemKind},
     control::Handle,
+    net::tls::ServerTls,
 };
 
 /// Renders all metrics in Prometheus' text format, version 0.0.4.
@@ -19,6 +20,10 @@ pub struct State {
     pub metrics: MetricsPage,
     /// The bearer token that callers must know; `None` lets everybody in who can connect.
     pub token: Option<Secret>,
+    /// `None` speaks in clear. A unix socket always does.
+    pub tls: Option<ServerTls>,
+    /// Whoever has no token must show a certificate that `admin.tls.client_ca` signed.
+    pub needs_certificate: bool,
 }
 
 impl fmt::Debug for State {

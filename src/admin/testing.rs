@@ -111,7 +111,13 @@ impl Start {
         let listener = if self.unix { unix(&socket) } else { Listener::Tcp(free_port().await) };
         let addr = listener.local_addr();
         let token = self.token.map(|token| Secret::new(token).unwrap());
-        let state = State { handle: handle.clone(), metrics: Arc::new(move || registry.render()), token };
+        let state = State {
+            handle: handle.clone(),
+            metrics: Arc::new(move || registry.render()),
+            token,
+            tls: None,
+            needs_certificate: false,
+        };
         let (stop, stopped) = oneshot::channel();
         let served = tokio::spawn(serve(listener, state, async { drop(stopped.await) }));
         let stop = Some(stop);
@@ -135,6 +141,7 @@ async fn control(config: &std::path::Path) -> (Handle, Reader, Registry, mpsc::R
         publisher,
         workers: Workers::new([inbox]),
         registry: registry.clone(),
+        tls: Default::default(),
     };
     let (handle, _task) = control::start(options).await.unwrap();
     (handle, reader(), registry, cuts)
@@ -149,7 +156,7 @@ async fn idle_worker(mut orders: mpsc::Receiver<Order>, cut: mpsc::Sender<()>) {
                 let _ = reply.send(0);
                 let _ = cut.try_send(());
             }
-            Order::CloseIdle(_) | Order::Limits(_) => {}
+            Order::CloseIdle(_) | Order::Clients(_) => {}
         }
     }
 }

@@ -48,9 +48,12 @@ pub struct HistoryEntry {
     pub from: Option<Slot>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub to: Option<Slot>,
-    /// The version that serves after the change.
+    /// The version that the change is about: of new contents, the one that was put in; else the one that serves after it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
+    /// What was put into the slot, of new contents; entries of older versions have none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub endpoints: Vec<String>,
     /// True if a failed gate was overruled.
     #[serde(default)]
     pub forced: bool,

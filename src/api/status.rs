@@ -61,7 +61,8 @@ pub struct RollbackStatus {
     /// The slot that served before; absent if none did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub to: Option<Slot>,
-    /// True if that slot still stands with a healthy endpoint.
+    /// True if that slot still stands with an endpoint that its running probes hold healthy. A rollback asks it once
+    /// more; a live server answers at once, and one that does not answer holds the rollback up for 1 s at most.
     pub instant: bool,
     /// The reason, in words.
     pub why: String,
@@ -139,6 +140,9 @@ pub struct DrainStatus {
     pub cut: u64,
     /// True when nothing runs on the slot and nothing new can start there.
     pub safe_to_delete: bool,
+    /// True while the slot is active and no change away from it is under way: to wait leads nowhere.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub serves_on: bool,
     /// The reason for the verdict, in words.
     pub why: String,
 }

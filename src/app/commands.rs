@@ -9,6 +9,7 @@ use crate::{
     cli::{self, Args, Command, ExitCode},
     config,
     demo::{self, Servers},
+    net::tls::TlsListeners,
 };
 
 /// Carries a command out. Returns the code to exit with.
@@ -38,10 +39,14 @@ fn run(config: &Path) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::Done)
 }
 
-/// Tells every problem of a config file; binds nothing.
+/// Tells every problem of a config file and of the certificates that it names; binds nothing.
 fn check(path: &Path, json: bool) -> u8 {
-    let (problems, warnings, rendered) = match config::load(path) {
-        Ok(loaded) => (Vec::new(), loaded.warnings, String::new()),
+    let checked = config::load(path).and_then(|loaded| {
+        let tls = TlsListeners::default().load(path, &loaded)?;
+        Ok(loaded.warnings.into_iter().chain(tls.warnings()).collect())
+    });
+    let (problems, warnings, rendered) = match checked {
+        Ok(warnings) => (Vec::new(), warnings, String::new()),
         Err(problems) => (problems.lines(), Vec::new(), problems.render()),
     };
     let code = if problems.is_empty() { ExitCode::Done } else { ExitCode::Failed };

@@ -26,6 +26,8 @@ impl Options {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AdminAddr {
     Tcp(SocketAddr),
+    /// The same over TLS.
+    Tls(SocketAddr),
     Unix(PathBuf),
 }
 
@@ -33,6 +35,7 @@ impl fmt::Display for AdminAddr {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             AdminAddr::Tcp(address) => write!(f, "http://{address}"),
+            AdminAddr::Tls(address) => write!(f, "https://{address}"),
             AdminAddr::Unix(path) => write!(f, "unix:{}", path.display()),
         }
     }
@@ -65,7 +68,7 @@ impl Running {
     /// If it listens on a unix socket.
     pub fn admin_addr(&self) -> SocketAddr {
         match self.admin_addr {
-            AdminAddr::Tcp(address) => address,
+            AdminAddr::Tcp(address) | AdminAddr::Tls(address) => address,
             #[allow(clippy::panic, reason = "documented: the caller wrote the config")]
             AdminAddr::Unix(_) => panic!("admin.listen is a unix socket"),
         }

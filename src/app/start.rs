@@ -4,6 +4,7 @@ use std::{
     path::PathBuf,
     sync::{Arc, mpsc},
     thread,
+    time::Duration,
 };
 
 use anyhow::Context as _;
@@ -15,9 +16,9 @@ use super::{
 };
 use crate::{
     admin,
-    config::{self, AccessLog as AccessTarget, AdminListen, Loaded, LogFormat, Settings},
+    config::{self, AccessLog as AccessTarget, AdminListen, Loaded, LogFormat, Settings, TlsSettings},
     control::{self, ControllerOptions, Handle},
-    net,
+    net::{self, tls::TlsListeners},
     proxy::{Acceptor, WorkerHandle, WorkerOptions, spawn_worker},
     store::Store,
     table,
@@ -34,6 +35,7 @@ struct Prepared {
     store: Store,
     recovered: Option<crate::store::State>,
     registry: Registry,
+    tls: TlsListeners,
     token: Option<admin::Secret>,
 }
 
@@ -60,6 +62,11 @@ pub fn start(options: Options) -> anyhow::Result<Running> {
 
 fn prepare(options: Options, loaded: Loaded) -> anyhow::Result<Prepared> {
     let settings = &loaded.settings;
+    let tls = TlsListeners::default().load(&options.config, &loaded);
+    let tls = tls.map_err(|problems| anyhow::anyhow!("{}", problems.render()))?;
+    for warning in tls.warnings() {
+        tracing::warn!("{warning}");
+    }
     let (store, recovered) = Store::open(&settings.state_dir)?;
     for note in &recovered.notes {
         tracing::warn!("{note}");
@@ -70,6 +77,7 @@ fn prepare(options: Options, loaded: Loaded) -> anyhow::Result<Prepared> {
         signals: options.signals,
         proxy: net::bind(settings.proxy.listen, "proxy.listen")?,
         registry: Registry::new(settings.proxy.workers)?,
+        tls: TlsListeners::new(tls),
         recovered: recovered.state,
         store,
         token,
@@ -136,13 +144,15 @@ async fn build(prepared: Prepared) -> anyhow::Result<Parts> {
     let registry = prepared.registry;
     let access = start_access_log(&settings, &registry)?;
     let (publisher, reader) = table::pointer();
+    let clients = Arc::new(settings.proxy.client_rules());
     let mut workers = Vec::new();
     let mut threads = Vec::new();
     for index in 0..settings.proxy.workers {
         let options = WorkerOptions {
             index,
             workers: settings.proxy.workers,
-            limits: settings.proxy.limits.clone(),
+            clients: clients.clone(),
+            tls: prepared.tls.proxy.clone(),
             registry: registry.clone(),
             access: access.as_ref().map(AccessLog::sink),
         };
@@ -151,6 +161,8 @@ async fn build(prepared: Prepared) -> anyhow::Result<Parts> {
         threads.push(thread);
     }
     registry.add_gauges(connection_gauges(workers.clone()));
+    let listeners = prepared.tls.clone();
+    registry.add_gauges(Box::new(move || listeners.gauges()));
     let orders = Workers::new(workers.iter().map(|worker| worker.orders.clone()));
     let (handle, _controller) = control::start(ControllerOptions {
         config_path: prepared.config.clone(),
@@ -160,16 +172,25 @@ async fn build(prepared: Prepared) -> anyhow::Result<Parts> {
         publisher,
         workers: orders.clone(),
         registry: registry.clone(),
+        tls: prepared.tls.clone(),
     })
     .await?;
     let acceptor = Acceptor::new(prepared.proxy, workers.clone(), settings.proxy.limits.connections_max)
         .context("the proxy's listener cannot be used")?;
     let watcher = config::Watcher::start(&prepared.config, &prepared.loaded.hash)
         .with_context(|| format!("{} cannot be watched", prepared.config.display()))?;
-    let watch = tokio::spawn(watch_file(handle.clone(), watcher));
+    let (watching, listeners) = (handle.clone(), prepared.tls.clone());
+    let watch = tokio::spawn(async move {
+        tokio::join!(watch_file(watching, watcher), watch_certificates(listeners));
+    });
     let (admin_stop, admin_stopped) = tokio::sync::oneshot::channel::<()>();
-    let state =
-        admin::State { handle: handle.clone(), metrics: Arc::new(move || registry.render()), token: prepared.token };
+    let state = admin::State {
+        handle: handle.clone(),
+        metrics: Arc::new(move || registry.render()),
+        token: prepared.token,
+        tls: prepared.tls.admin,
+        needs_certificate: settings.admin.tls.as_ref().is_some_and(TlsSettings::knows_clients),
+    };
     let admin = tokio::spawn(admin::serve(listener, state, async move {
         // An error only says that the sender is gone: shut down too.
         let _ = admin_stopped.await;
@@ -180,6 +201,7 @@ async fn build(prepared: Prepared) -> anyhow::Result<Parts> {
 fn bind_admin(settings: &Settings) -> anyhow::Result<(admin::Listener, AdminAddr)> {
     let listener = admin::bind(&settings.admin)?;
     let address = match (&settings.admin.listen, listener.local_addr()) {
+        (_, Some(bound)) if settings.admin.tls.is_some() => AdminAddr::Tls(bound),
         (_, Some(bound)) => AdminAddr::Tcp(bound),
         (AdminListen::Tcp(wanted), None) => AdminAddr::Tcp(*wanted),
         (AdminListen::Unix(path), None) => AdminAddr::Unix(path.clone()),
@@ -189,12 +211,15 @@ fn bind_admin(settings: &Settings) -> anyhow::Result<(admin::Listener, AdminAddr
 
 fn connection_gauges(workers: Vec<WorkerHandle>) -> Box<dyn Fn() -> Vec<GaugeSample> + Send + Sync> {
     Box::new(move || {
-        let sample = |(index, worker): (usize, &WorkerHandle)| GaugeSample {
-            metric: names::CONNECTIONS,
+        let sample = |metric, index: usize, value: usize| GaugeSample {
+            metric,
             labels: vec![("worker", index.to_string())],
-            value: worker.connections() as f64,
+            value: value as f64,
         };
-        workers.iter().enumerate().map(sample).collect()
+        let both = |(index, worker): (usize, &WorkerHandle)| {
+            [sample(names::CONNECTIONS, index, worker.connections()), sample(names::TASKS, index, worker.tasks())]
+        };
+        workers.iter().enumerate().flat_map(both).collect()
     })
 }
 
@@ -215,3 +240,18 @@ async fn watch_file(handle: Handle, mut watcher: config::Watcher) {
         handle.file_changed("file watch".to_owned()).await;
     }
 }
+
+/// Certificates are renewed by programs that know nothing of this one, often file by file.
+async fn watch_certificates(listeners: TlsListeners) {
+    if listeners.is_empty() {
+        return;
+    }
+    loop {
+        tokio::time::sleep(CERTIFICATES_LOOKED_AT_EVERY).await;
+        let listeners = listeners.clone();
+        // A panic in it has been reported by the panic hook.
+        let _ = tokio::task::spawn_blocking(move || listeners.refresh()).await;
+    }
+}
+
+const CERTIFICATES_LOOKED_AT_EVERY: Duration = Duration::from_secs(1);

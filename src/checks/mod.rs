@@ -5,4 +5,4 @@
 
 mod readiness;
 
-pub use readiness::{Gate, run_gate};
+pub use readiness::{Demand, Gate, run_gate};

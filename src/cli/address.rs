@@ -1,4 +1,4 @@
-//! Where the admin API is: `http://HOST:PORT` or `unix:PATH`.
+//! Where the admin API is: `http://HOST:PORT`, `https://HOST:PORT` or `unix:PATH`.
 
 use std::{fmt, path::PathBuf, str::FromStr};
 
@@ -9,6 +9,10 @@ pub enum AdminAddress {
     Tcp {
         authority: String,
     },
+    /// The same over TLS.
+    Tls {
+        authority: String,
+    },
     Unix(PathBuf),
 }
 
@@ -16,11 +20,9 @@ pub enum AdminAddress {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadAdminAddress {
     #[error(
-        "{0:?} does not begin with http:// or unix:; write such as http://127.0.0.1:9900 or unix:/run/verdigris.sock"
+        "{0:?} does not begin with http://, https:// or unix:; write such as http://127.0.0.1:9900 or unix:/run/verdigris.sock"
     )]
     Scheme(String),
-    #[error("TLS to the admin API is not supported by this version; write http://{0}, or use its unix socket")]
-    Tls(String),
     #[error("{0:?} has no host and port; write such as http://127.0.0.1:9900")]
     Authority(String),
     #[error("the admin API takes no path behind its address, but got {0:?}; leave it out")]
@@ -38,8 +40,8 @@ impl FromStr for AdminAddress {
             return parse_unix(path);
         }
         match text.split_once("://") {
-            Some(("http", rest)) => parse_authority(rest),
-            Some(("https", rest)) => Err(BadAdminAddress::Tls(rest.to_owned())),
+            Some(("http", rest)) => Ok(AdminAddress::Tcp { authority: parse_authority(rest)? }),
+            Some(("https", rest)) => Ok(AdminAddress::Tls { authority: parse_authority(rest)? }),
             _ => Err(BadAdminAddress::Scheme(text.to_owned())),
         }
     }
@@ -51,7 +53,7 @@ fn parse_unix(path: &str) -> Result<AdminAddress, BadAdminAddress> {
     if path.is_empty() { Err(BadAdminAddress::NoSocket) } else { Ok(AdminAddress::Unix(path.into())) }
 }
 
-fn parse_authority(rest: &str) -> Result<AdminAddress, BadAdminAddress> {
+fn parse_authority(rest: &str) -> Result<String, BadAdminAddress> {
     let bad = || BadAdminAddress::Authority(rest.to_owned());
     let (authority, path) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
     if !matches!(path, "" | "/") {
@@ -61,13 +63,14 @@ fn parse_authority(rest: &str) -> Result<AdminAddress, BadAdminAddress> {
     if parsed.host().is_empty() || parsed.port_u16().is_none() || authority.contains('@') {
         return Err(bad());
     }
-    Ok(AdminAddress::Tcp { authority: authority.to_owned() })
+    Ok(authority.to_owned())
 }
 
 impl fmt::Display for AdminAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             AdminAddress::Tcp { authority } => write!(f, "http://{authority}"),
+            AdminAddress::Tls { authority } => write!(f, "https://{authority}"),
             AdminAddress::Unix(path) => write!(f, "unix:{}", path.display()),
         }
     }
@@ -79,7 +82,13 @@ mod tests {
 
     #[test]
     fn addresses_are_read_and_written_alike() {
-        for good in ["http://127.0.0.1:9900", "http://[::1]:9900", "http://edge.example:80", "unix:/run/v.sock"] {
+        for good in [
+            "http://127.0.0.1:9900",
+            "http://[::1]:9900",
+            "http://edge.example:80",
+            "https://edge.example:9900",
+            "unix:/run/v.sock",
+        ] {
             assert_eq!(good.parse::<AdminAddress>().map(|address| address.to_string()), Ok(good.to_owned()));
         }
         assert_eq!("http://a:1/".parse(), Ok(AdminAddress::Tcp { authority: "a:1".into() }));
@@ -90,7 +99,7 @@ mod tests {
     fn a_bad_address_says_what_to_write() {
         let of = |text: &str| text.parse::<AdminAddress>();
         assert_eq!(of("127.0.0.1:9900"), Err(BadAdminAddress::Scheme("127.0.0.1:9900".into())));
-        assert_eq!(of("https://a:1"), Err(BadAdminAddress::Tls("a:1".into())));
+        assert_eq!(of("https://a"), Err(BadAdminAddress::Authority("a".into())));
         for bad in ["http://", "http://a", "http://a:x", "http://u@a:1", "http://:1"] {
             assert!(matches!(of(bad), Err(BadAdminAddress::Authority(_))), "{bad}");
         }

@@ -26,12 +26,21 @@ pub struct Args {
 #[derive(Clone, Debug, ClapArgs)]
 #[command(next_help_heading = "Client options")]
 pub struct ClientOptions {
-    /// Where the admin API is, such as http://127.0.0.1:9900 or unix:/run/verdigris.sock.
+    /// Where the admin API is, such as http://127.0.0.1:9900, https://edge:9900 or unix:/run/verdigris.sock.
     #[arg(long, global = true, value_name = "URL|unix:PATH", env = "VERDIGRIS_ADMIN", default_value = ADMIN_DEFAULT, hide_env_values = true)]
     pub admin: AdminAddress,
     /// A file with the admin API's bearer token.
     #[arg(long, global = true, value_name = "FILE", env = "VERDIGRIS_TOKEN_FILE", hide_env_values = true)]
     pub token_file: Option<PathBuf>,
+    /// Who signs the admin API's certificate, in PEM; without it, whom the system trusts.
+    #[arg(long, global = true, value_name = "FILE", env = "VERDIGRIS_CA", hide_env_values = true)]
+    pub ca: Option<PathBuf>,
+    /// A certificate to show to the admin API, in PEM.
+    #[arg(long, global = true, value_name = "FILE")]
+    pub cert: Option<PathBuf>,
+    /// The private key of --cert.
+    #[arg(long, global = true, value_name = "FILE")]
+    pub key: Option<PathBuf>,
     /// Print the admin API's JSON answer as it is, one document.
     #[arg(long, global = true)]
     pub json: bool,

@@ -1,4 +1,4 @@
-//! A client of the admin API: one connection for each call, over TCP or a unix socket.
+//! A client of the admin API: one connection for each call, over TCP, TLS or a unix socket.
 
 use std::{future::Future, io, time::Duration};
 
@@ -14,7 +14,12 @@ use tokio::{
     time::timeout,
 };
 
-use super::{address::AdminAddress, args::ClientOptions, error::CliError};
+use super::{
+    address::AdminAddress,
+    args::ClientOptions,
+    error::CliError,
+    secure::{Secure, unknown_caller},
+};
 
 /// A client of one admin API.
 #[derive(Debug)]
@@ -22,6 +27,8 @@ pub(super) struct Client {
     admin: AdminAddress,
     actor: HeaderValue,
     authorization: Option<HeaderValue>,
+    /// For an address that begins with https.
+    secure: Option<Secure>,
 }
 
 /// An answer, understood and as it came.
@@ -33,14 +40,19 @@ pub(super) struct Answer<T> {
 }
 
 impl Client {
-    /// Reads the token; connects to nothing yet.
+    /// Reads the token and certificates; connects to nothing yet.
     pub(super) fn new(options: &ClientOptions, user: Option<&str>) -> Result<Self, CliError> {
         let authorization = options.token_file.as_ref().map(|path| {
             let text =
                 std::fs::read_to_string(path).map_err(|source| CliError::TokenFile { path: path.clone(), source })?;
             bearer(text.trim()).ok_or_else(|| CliError::BadToken { path: path.clone() })
         });
-        Ok(Self { admin: options.admin.clone(), actor: actor(user), authorization: authorization.transpose()? })
+        let authorization = authorization.transpose()?;
+        let secure = match &options.admin {
+            AdminAddress::Tls { authority } => Some(Secure::new(options, authority)?),
+            AdminAddress::Tcp { .. } | AdminAddress::Unix(_) => None,
+        };
+        Ok(Self { admin: options.admin.clone(), actor: actor(user), authorization, secure })
     }
 
     /// Reads something; nothing changes.
@@ -70,9 +82,15 @@ impl Client {
         let request = self.request(method, path, body)?;
         let silent = |_elapsed| CliError::Silent { admin: self.admin.clone(), within };
         let (status, text) = match &self.admin {
-            AdminAddress::Tcp { authority } => {
+            AdminAddress::Tcp { authority } | AdminAddress::Tls { authority } => {
                 let stream = self.connect(TcpStream::connect(authority)).await?;
-                timeout(within, self.exchange(stream, request)).await.map_err(silent)??
+                let exchange = async {
+                    match &self.secure {
+                        None => self.exchange(stream, request).await,
+                        Some(secure) => self.exchange(secure.shake_hands(&self.admin, stream).await?, request).await,
+                    }
+                };
+                timeout(within, exchange).await.map_err(silent)??
             }
             AdminAddress::Unix(path) => {
                 let stream = self.connect(UnixStream::connect(path)).await?;
@@ -84,7 +102,7 @@ impl Client {
 
     fn request(&self, method: Method, path: &str, body: Bytes) -> Result<Request<Full<Bytes>>, CliError> {
         let host = match &self.admin {
-            AdminAddress::Tcp { authority } => authority,
+            AdminAddress::Tcp { authority } | AdminAddress::Tls { authority } => authority,
             AdminAddress::Unix(_) => "localhost",
         };
         let mut request = Request::builder()
@@ -117,7 +135,10 @@ impl Client {
     where
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
-        let lost = |error: hyper::Error| CliError::Lost { admin: self.admin.clone(), cause: chain(&error) };
+        let lost = |error: hyper::Error| {
+            let unknown = unknown_caller(&self.admin, &error);
+            unknown.unwrap_or_else(|| CliError::Lost { admin: self.admin.clone(), cause: chain(&error) })
+        };
         let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(lost)?;
         // The exchange itself reports what goes wrong on its connection.
         let connection = tokio::spawn(async move { drop(connection.await) });

@@ -29,6 +29,15 @@ pub(super) enum CliError {
         humantime::format_duration(*.within)
     )]
     Silent { admin: AdminAddress, within: Duration },
+    #[error("{0}; check --ca, --cert and --key")]
+    TlsFile(String),
+    #[error("the admin API at {admin} cannot be trusted: {cause}")]
+    Untrusted { admin: AdminAddress, cause: String },
+    #[error(
+        "the admin API at {admin} asks for a client certificate that it knows; show one that its admin.tls.client_ca \
+         signed with --cert and --key"
+    )]
+    CertificateAsked { admin: AdminAddress },
     #[error("{}", .problem.message)]
     Problem { problem: Box<Problem>, json: String },
     #[error(
@@ -46,11 +55,13 @@ impl CliError {
     pub(super) fn exit_code(&self) -> ExitCode {
         match self {
             CliError::Usage(_) => ExitCode::Usage,
-            CliError::Unreachable { .. } => ExitCode::Unreachable,
+            CliError::Unreachable { .. } | CliError::Untrusted { .. } => ExitCode::Unreachable,
+            CliError::CertificateAsked { .. } => ExitCode::Refused,
             CliError::Problem { problem, .. } => problem_exit_code(problem.error),
             CliError::Foreign { status, .. } => foreign_exit_code(*status),
             CliError::TokenFile { .. }
             | CliError::BadToken { .. }
+            | CliError::TlsFile(_)
             | CliError::Lost { .. }
             | CliError::Silent { .. }
             | CliError::Output(_)

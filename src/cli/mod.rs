@@ -16,6 +16,7 @@ mod exit;
 mod page;
 mod render;
 mod run;
+mod secure;
 mod session;
 
 #[cfg(test)]

@@ -200,6 +200,7 @@ mod tests {
             oldest_ms: Some(12_000),
             cut: 1,
             safe_to_delete: false,
+            serves_on: false,
             why: "2 requests, 1 stream still running".into(),
         };
         assert_eq!(

@@ -190,6 +190,17 @@ fn a_drain_waits_round_by_round() {
     assert_eq!(ended.err, "blue: waiting: 2 requests still running\n", "said once");
 }
 
+/// Fails when: in `commands::drain`, `wait` goes on for a slot that serves on.
+#[test]
+fn waiting_for_the_active_slot_is_refused_at_once() {
+    let serving = DrainStatus { serves_on: true, why: "the slot is active".into(), ..DrainStatus::default() };
+    let admin = FakeAdmin::start(vec![json(200, &samples::draining()), json(200, &serving), json(200, &serving)]);
+    let ended = typed(&admin.admin, "drain iris blue --wait");
+    assert_eq!((ended.code, admin.lines().len()), (2, 2), "{ended:?}");
+    assert!(ended.err.contains("slot blue of service iris is active"), "{}", ended.err);
+    assert_eq!(typed(&admin.admin, "drain iris blue").code, 3, "only to wait is in vain");
+}
+
 #[test]
 fn a_drain_that_takes_too_long_is_3() {
     let admin = FakeAdmin::start(vec![json(200, &samples::draining()), json(200, &samples::draining())]);

@@ -22,12 +22,19 @@ pub fn needs_restart(old: &Settings, new: &Settings) -> Vec<String> {
     note("proxy.shutdown.delay", both.map(|s| words(s.proxy.shutdown.delay)));
     note("proxy.shutdown.linger", both.map(|s| words(s.proxy.shutdown.linger)));
     note("proxy.shutdown.deadline", both.map(|s| s.proxy.shutdown.deadline.map_or("off".into(), words)));
+    note("proxy.tls", both.map(|s| on_or_off(s.proxy.tls.is_some())));
+    note("admin.tls", both.map(|s| on_or_off(s.admin.tls.is_some())));
     note("admin.listen", both.map(|s| s.admin.listen.to_string()));
     note("admin.token_file", both.map(|s| s.admin.token_file.as_ref().map_or("none".into(), words)));
     note("state.dir", both.map(|s| s.state_dir.display().to_string()));
     note("log.format", both.map(|s| words(s.log.format).to_lowercase()));
     note("log.filter", both.map(|s| s.log.filter.clone()));
     lines
+}
+
+/// Which files there are is followed while it runs.
+fn on_or_off(is_on: bool) -> String {
+    if is_on { "on" } else { "off" }.to_owned()
 }
 
 fn words(value: impl Debug) -> String {
@@ -69,6 +76,8 @@ mod tests {
             ("[proxy.shutdown]\ndeadline = \"9s\"", "proxy.shutdown.deadline: off -> 9s"),
             ("[admin]\nlisten = \"unix:/a\"", "admin.listen: http://127.0.0.1:9900 -> unix:/a"),
             ("[admin]\ntoken_file = \"t\"", "admin.token_file: none -> \"/etc/t\""),
+            ("[proxy.tls]\ncert = \"c\"\nkey = \"k\"", "proxy.tls: off -> on"),
+            ("[admin.tls]\ncert = \"c\"\nkey = \"k\"", "admin.tls: off -> on"),
             ("[state]\ndir = \"/var/s\"", "state.dir: /etc/state -> /var/s"),
             ("[log]\nformat = \"json\"", "log.format: text -> json"),
             ("[log]\nfilter = \"debug\"", "log.filter: info -> debug"),

@@ -36,6 +36,31 @@ pub struct ProxySettings {
     pub access_log: AccessLog,
 }
 
+/// What of [`ProxySettings`] workers follow while they run: for new connections, and from the next tick on.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ClientRules {
+    pub limits: Limits,
+    pub trusted_proxies: Vec<IpNet>,
+    pub proxy_protocol: Vec<IpNet>,
+}
+
+impl ProxySettings {
+    pub fn client_rules(&self) -> ClientRules {
+        ClientRules {
+            limits: self.limits.clone(),
+            trusted_proxies: self.trusted_proxies.clone(),
+            proxy_protocol: self.proxy_protocol.clone(),
+        }
+    }
+
+    /// These settings, with what of `new` is followed without a restart.
+    #[must_use]
+    pub fn with_live(self, new: &Self) -> Self {
+        let ClientRules { limits, trusted_proxies, proxy_protocol } = new.client_rules();
+        Self { limits, trusted_proxies, proxy_protocol, tls: followed(self.tls, new.tls.as_ref()), ..self }
+    }
+}
+
 /// `[proxy.limits]`: bounds on what one client may cost.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Limits {
@@ -114,6 +139,19 @@ pub struct AdminSettings {
     /// The bearer token's file; required where `listen` is not loopback. The token itself is read at start.
     pub token_file: Option<PathBuf>,
     pub tls: Option<TlsSettings>,
+}
+
+impl AdminSettings {
+    /// These settings, with what of `new` is followed without a restart.
+    #[must_use]
+    pub fn with_live(self, new: &Self) -> Self {
+        Self { tls: followed(self.tls, new.tls.as_ref()), ..self }
+    }
+}
+
+/// A listener goes on speaking TLS, or in clear; with which files may change.
+fn followed(running: Option<TlsSettings>, new: Option<&TlsSettings>) -> Option<TlsSettings> {
+    running.map(|running| new.cloned().unwrap_or(running))
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -401,6 +439,20 @@ pub struct HeaderEdits {
     pub remove: Vec<HeaderName>,
     pub set: Vec<(HeaderName, HeaderValue)>,
     pub add: Vec<(HeaderName, HeaderValue)>,
+}
+
+impl RequestRules {
+    /// True if heads of requests pass as they are.
+    pub fn keep_heads(&self) -> bool {
+        self.host.is_none() && self.strip_prefix.is_none() && self.headers.is_empty()
+    }
+}
+
+impl HeaderEdits {
+    /// True if nothing is changed.
+    pub fn is_empty(&self) -> bool {
+        self.remove.is_empty() && self.set.is_empty() && self.add.is_empty()
+    }
 }
 
 /// `[service.drain]`.

@@ -69,6 +69,13 @@ impl<'t> Source<'t> {
         self.paths.get(&(span.start, span.end)).map(Vec::as_slice)
     }
 
+    /// Where the value of this key stands, such as `proxy.tls.more[0].cert`.
+    pub(super) fn span_of(&self, key: &str) -> Option<Span> {
+        let named = self.paths.iter().filter(|(_, path)| render(path) == key);
+        // Behind the key itself, which has the same path.
+        named.map(|((start, end), _)| *start..*end).max_by_key(|span| span.start)
+    }
+
     /// `string`, `integer`, …; `None` for a key.
     pub(super) fn type_at(&self, span: &Span) -> Option<&'static str> {
         self.types.get(&(span.start, span.end)).copied()

@@ -22,9 +22,10 @@ use super::{
     reload::ReloadJob,
 };
 use crate::{
-    api::{ChangeReply, EndpointHealth, Event, GateReport, HistoryEntry, Problem, ReloadReply, ReloadStatus},
+    api::{Action, ChangeReply, EndpointHealth, Event, GateReport, HistoryEntry, Problem, ReloadReply, ReloadStatus},
     config::{Loaded, Settings, SlotSettings},
     ids::{ServiceName, Slot},
+    net::tls::TlsListeners,
     store::{State, Store, StoreError},
     switch::{self, OpId},
     table::{Publisher, Table},
@@ -47,6 +48,7 @@ pub struct ControllerOptions {
     pub publisher: Publisher,
     pub workers: Workers,
     pub registry: Registry,
+    pub tls: TlsListeners,
 }
 
 /// The controller could not start.
@@ -62,6 +64,7 @@ pub enum StartError {
 #[derive(Debug)]
 pub(super) struct Open {
     pub(super) reply: oneshot::Sender<Result<ChangeReply, Problem>>,
+    pub(super) action: Action,
     pub(super) contents: Option<SlotSettings>,
     pub(super) reason: Option<String>,
     pub(super) actor: String,
@@ -82,6 +85,7 @@ pub(super) struct Controller {
     pub(super) around: Surroundings,
     publisher: Publisher,
     pub(super) workers: Workers,
+    pub(super) tls: TlsListeners,
     pub(super) store: Arc<Store>,
     overview: watch::Sender<Arc<Overview>>,
     events: broadcast::Sender<Event>,
@@ -127,6 +131,7 @@ pub async fn start(options: ControllerOptions) -> Result<(Handle, JoinHandle<()>
         around,
         publisher: options.publisher,
         workers: options.workers,
+        tls: options.tls,
         store,
         overview,
         events,
@@ -183,9 +188,14 @@ impl Controller {
         self.next_op += 1;
         let op = OpId(self.next_op);
         let previous = entry.machine.active();
+        let action = match ask {
+            switch::Ask::Switch { .. } => Action::Switch,
+            switch::Ask::Rollback => Action::Rollback,
+            switch::Ask::Replace { .. } => Action::Slot,
+        };
         let effects = entry.machine.step(switch::Event::Asked { op, ask, if_generation, force });
         let name = entry.name().clone();
-        self.open.insert(op, Open { reply, contents, reason, actor, gate: None, previous });
+        self.open.insert(op, Open { reply, action, contents, reason, actor, gate: None, previous });
         self.carry_out(&name, effects).await;
     }
 
@@ -245,13 +255,14 @@ impl Controller {
         let entry = HistoryEntry {
             at: clock::now(),
             service: service.clone(),
-            action: crate::api::Action::Cut,
+            action: Action::Cut,
             outcome: crate::api::Outcome::Done,
             generation: entry.machine.generation(),
             actor,
             from: Some(slot),
             to: None,
             version: None,
+            endpoints: Vec::new(),
             forced: false,
             reason: Some(format!("{cut} cut")),
             gate: None,

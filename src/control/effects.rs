@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     api::{Action, ChangeOutcome, ChangeReply, Event, GateReport, HistoryEntry, Outcome, Problem},
-    checks::{Gate, run_gate},
+    checks::{Demand, Gate, run_gate},
     ids::{Generation, ServiceName},
     switch::{self, Answer, Change, Effect, OpId, Refusal},
     upstream::Endpoint,
@@ -44,8 +44,11 @@ impl Controller {
             }
             _ => entry.slots[change.slot()].endpoints.clone(),
         };
-        let trust_probes = matches!(change, Change::Rollback { .. });
-        let gate = Gate { endpoints, health: entry.settings.health.clone(), trust_probes };
+        let demand = match change {
+            Change::Rollback { .. } => Demand::OneLive,
+            Change::Switch { .. } | Change::Replace { .. } => Demand::EveryEndpoint,
+        };
+        let gate = Gate { endpoints, health: entry.settings.health.clone(), demand };
         let (service, inbox) = (service.clone(), self.around.inbox.clone());
         tokio::spawn(async move {
             let report = run_gate(gate).await;
@@ -66,16 +69,14 @@ impl Controller {
             return switch::Event::JournalFailed(op);
         };
         let replaced = open.contents.as_ref().filter(|_| matches!(change, Change::Replace { .. }));
-        let version = match replaced {
-            Some(contents) if change.slot() == entry.machine.active() => contents.version.clone(),
-            Some(_) => entry.slots[entry.machine.active()].contents.version.clone(),
-            None => entry.slots[change.slot()].contents.version.clone(),
-        };
+        let contents = replaced.unwrap_or(&entry.slots[change.slot()].contents);
+        let endpoints = replaced.map(|new| new.endpoints.iter().map(ToString::to_string).collect());
         let line = HistoryEntry {
             outcome: Outcome::Done,
             generation,
             from: (!matches!(change, Change::Replace { .. })).then_some(entry.machine.active()),
-            version,
+            version: contents.version.clone(),
+            endpoints: endpoints.unwrap_or_default(),
             forced,
             reason: open.reason.clone(),
             gate: open.gate.clone(),
@@ -105,6 +106,7 @@ impl Controller {
             from: None,
             to: Some(change.slot()),
             version: None,
+            endpoints: Vec::new(),
             forced: false,
             reason: None,
             gate: None,
@@ -193,8 +195,7 @@ impl Controller {
         let (action, outcome) = match answer {
             Answer::Changed { change, .. } => (action(change), "done"),
             Answer::Unchanged => (Action::Switch, "unchanged"),
-            Answer::Refused(_) if open.contents.is_some() => (Action::Slot, "refused"),
-            Answer::Refused(_) => (Action::Switch, "refused"),
+            Answer::Refused(_) => (open.action, "refused"),
         };
         let action = match action {
             Action::Rollback => "rollback",
@@ -208,11 +209,10 @@ impl Controller {
     async fn note_refusal(&self, service: &ServiceName, refusal: Refusal, open: &Open, problem: &Problem) {
         tracing::warn!(%service, actor = open.actor, "A change was refused: {}.", problem.message);
         let Refusal::GateFailed(slot) = refusal else { return };
-        let change = Change::Switch { to: slot };
         let line = HistoryEntry {
             reason: Some(problem.message.clone()),
             gate: open.gate.clone(),
-            ..self.line(service, open, Action::Switch, change)
+            ..self.line(service, open, open.action, Change::Switch { to: slot })
         };
         if let Err(error) = self.journal(vec![line.clone()]).await {
             tracing::error!(%service, %error, "A refusal could not be written to the journal.");

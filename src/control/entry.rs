@@ -13,7 +13,7 @@ use crate::{
     table::{Service, SlotTable},
     telemetry::Registry,
     upstream::{
-        Endpoint,
+        Endpoint, Turnstile,
         health::{HealthChanged, Prober},
         lease::Tenure,
     },
@@ -55,11 +55,21 @@ pub(super) struct SlotEntry {
     /// Tenures that are retired and not drained.
     pub(super) past: Vec<Arc<Tenure>>,
     probers: Vec<Prober>,
+    turnstile: Arc<Turnstile>,
 }
 
 impl SlotEntry {
     pub(super) fn new(contents: SlotSettings, file: SlotSettings, served: bool) -> Self {
-        Self { contents, file, served, cut: 0, endpoints: Vec::new(), past: Vec::new(), probers: Vec::new() }
+        Self {
+            contents,
+            file,
+            served,
+            cut: 0,
+            endpoints: Vec::new(),
+            past: Vec::new(),
+            probers: Vec::new(),
+            turnstile: Turnstile::new(None),
+        }
     }
 
     pub(super) fn is_occupied(&self) -> bool {
@@ -119,6 +129,7 @@ impl Entry {
                 endpoints: Vec::new(),
                 tenure: Arc::new(Tenure::standby(slot)),
                 metrics: around.registry.slot(&settings.name, slot, slots[slot].contents.version.as_deref()),
+                turnstile: slots[slot].turnstile.clone(),
             })
         };
         let published = Arc::new(Service {
@@ -142,6 +153,7 @@ impl Entry {
         let (settings, active, before) = (self.settings.clone(), self.machine.active(), self.published.clone());
         let slots = PerSlot::from_fn(|slot| {
             let old_settings = old_settings.or(Some(&settings)).filter(|_| !self.slots[slot].endpoints.is_empty());
+            self.slots[slot].turnstile.resize(settings.limits.concurrency);
             self.slots[slot].equip(&settings.name, slot, &settings, old_settings, around);
             self.slot_table(slot, slot == active, &before, around)
         });
@@ -176,6 +188,7 @@ impl Entry {
             endpoints: entry.endpoints.clone(),
             tenure: Arc::new(tenure),
             metrics,
+            turnstile: entry.turnstile.clone(),
         })
     }
 

@@ -22,7 +22,7 @@ use crate::{
         ProxyStatus, ReloadReply, RollbackRequest, ServiceList, ServiceStatus, SlotUpdate, SwitchRequest, TestReply,
         WaitFor,
     },
-    checks::{Gate, run_gate},
+    checks::{Demand, Gate, run_gate},
     config::{EndpointSettings, SlotSettings, parse_duration},
     ids::{Generation, Slot},
     store::Store,
@@ -204,7 +204,7 @@ impl Handle {
     pub async fn test_slot(&self, name: &str, slot: Slot) -> Result<TestReply, Problem> {
         let view = self.view(name)?;
         let endpoints = view.slots[slot].endpoints.clone();
-        let gate = Gate { endpoints, health: view.settings.health.clone(), trust_probes: false };
+        let gate = Gate { endpoints, health: view.settings.health.clone(), demand: Demand::EveryEndpoint };
         Ok(TestReply { service: view.settings.name.clone(), slot, gate: run_gate(gate).await })
     }
 

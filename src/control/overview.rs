@@ -12,8 +12,9 @@ use crate::{
     config::{MatchRule, ServiceSettings},
     ids::{Generation, PerSlot, ServiceName, Slot},
     switch::{Change, Stage},
+    table::SlotTable,
     telemetry::{GaugeSample, names},
-    upstream::{Endpoint, lease::Tenure},
+    upstream::{Endpoint, Turnstile, lease::Tenure},
 };
 
 /// Everything, as of the last change.
@@ -31,6 +32,8 @@ pub(super) struct ServiceView {
     pub(super) active: Slot,
     previous: Option<Slot>,
     pending: Option<(Slot, String)>,
+    /// A switch or rollback is under way: the active slot may soon be the other one.
+    leaving: bool,
     pub(super) slots: PerSlot<SlotView>,
 }
 
@@ -43,6 +46,7 @@ pub(super) struct SlotView {
     pub(super) endpoints: Vec<Arc<Endpoint>>,
     /// The slot's own and those before it that are not drained.
     pub(super) tenures: Vec<Arc<Tenure>>,
+    turnstile: Arc<Turnstile>,
 }
 
 impl ServiceView {
@@ -66,7 +70,10 @@ impl ServiceView {
             active: machine.active(),
             previous: machine.previous(),
             pending,
-            slots: PerSlot::from_fn(|slot| SlotView::new(&entry.slots[slot], &entry.published.slots[slot].tenure)),
+            leaving: machine
+                .pending()
+                .is_some_and(|pending| matches!(pending.change, Change::Switch { .. } | Change::Rollback { .. })),
+            slots: PerSlot::from_fn(|slot| SlotView::new(&entry.slots[slot], &entry.published.slots[slot])),
         }
     }
 
@@ -123,7 +130,8 @@ impl ServiceView {
         } else {
             (false, format!("{} still running", count_in_words(in_flight)))
         };
-        DrainStatus { in_flight, oldest_ms: None, cut: view.cut(), safe_to_delete, why }
+        let serves_on = slot == self.active && !self.leaving;
+        DrainStatus { in_flight, oldest_ms: None, cut: view.cut(), safe_to_delete, serves_on, why }
     }
 
     fn rollback(&self) -> RollbackStatus {
@@ -139,13 +147,14 @@ impl ServiceView {
 }
 
 impl SlotView {
-    fn new(entry: &SlotEntry, own: &Arc<Tenure>) -> Self {
+    fn new(entry: &SlotEntry, own: &SlotTable) -> Self {
         Self {
             version: entry.contents.version.clone(),
             served: entry.served,
             cut: entry.cut,
             endpoints: entry.endpoints.clone(),
-            tenures: entry.past.iter().chain([own]).cloned().collect(),
+            tenures: entry.past.iter().chain([&own.tenure]).cloned().collect(),
+            turnstile: own.turnstile.clone(),
         }
     }
 
@@ -236,6 +245,7 @@ fn slot_gauges(
         samples.push(GaugeSample { metric, labels, value });
     };
     add(names::ACTIVE, vec![], f64::from(u8::from(is_active)));
+    add(names::QUEUED, vec![], f64::from(view.turnstile.waiting()));
     add(names::LEASES_CUT, vec![], view.cut() as f64);
     let in_flight = view.in_flight();
     let version = view.version.clone().unwrap_or_default();

@@ -14,9 +14,10 @@ use super::{
 };
 use crate::{
     api::{Action, Event, HistoryEntry, Outcome, Problem, ProblemKind, ReloadReply, ReloadStatus},
-    checks::Gate,
-    config::{self, Loaded, ServiceSettings, SlotSettings},
+    checks::{Demand, Gate},
+    config::{self, Loaded, Problems, ServiceSettings, SlotSettings},
     ids::{Generation, PerSlot, ServiceName, Slot},
+    net::tls::PreparedListeners,
     store::{ServiceRecord, State},
     switch::{self, Machine},
     upstream::Endpoint,
@@ -28,6 +29,7 @@ pub(super) struct ReloadJob {
     loaded: Loaded,
     waiter: ReloadWaiter,
     gates: ReloadGates,
+    tls: PreparedListeners,
 }
 
 /// What a whole file comes to.
@@ -131,11 +133,16 @@ impl Controller {
         while self.reload.is_none()
             && let Some(waiter) = self.reloads_waiting.pop_front()
         {
-            let path = self.config_path.clone();
-            let read = tokio::task::spawn_blocking(move || config::load(&path)).await;
-            match read {
-                Ok(Ok(loaded)) => {
-                    self.reload = Some(ReloadJob { loaded, waiter, gates: Vec::new() });
+            let (path, tls) = (self.config_path.clone(), self.tls.clone());
+            let read = tokio::task::spawn_blocking(move || {
+                let loaded = config::load(&path)?;
+                let tls = tls.load(&path, &loaded)?;
+                Ok::<_, Problems>((loaded, tls))
+            });
+            match read.await {
+                Ok(Ok((mut loaded, tls))) => {
+                    loaded.warnings.extend(tls.warnings());
+                    self.reload = Some(ReloadJob { loaded, waiter, gates: Vec::new(), tls });
                     self.advance_reload().await;
                 }
                 Ok(Err(problems)) => self.refuse_reload(waiter, problems.lines()),
@@ -234,13 +241,16 @@ impl Controller {
             }
         }
         let needs_restart = config::needs_restart(&self.settings, &job.loaded.settings);
-        if self.settings.proxy.limits != job.loaded.settings.proxy.limits {
-            self.workers.limits(&job.loaded.settings.proxy.limits).await;
+        let clients = job.loaded.settings.proxy.client_rules();
+        if self.settings.proxy.client_rules() != clients {
+            self.workers.clients(clients).await;
         }
+        self.tls.put(job.tls.clone());
         // What needs a restart keeps its running value, so that the next reload says so again.
         let running = std::mem::replace(&mut self.settings, job.loaded.settings.clone());
         self.settings = config::Settings {
-            proxy: config::ProxySettings { limits: self.settings.proxy.limits.clone(), ..running.proxy },
+            proxy: running.proxy.with_live(&job.loaded.settings.proxy),
+            admin: running.admin.with_live(&job.loaded.settings.admin),
             services: self.settings.services.clone(),
             ..running
         };
@@ -369,7 +379,7 @@ fn gate(entry: &Entry, service: &ServicePlan, contents: &SlotSettings) -> Gate {
         let old = known.iter().find(|endpoint| endpoint.settings == *wanted);
         old.cloned().unwrap_or_else(|| Arc::new(Endpoint::new(wanted)))
     });
-    Gate { endpoints: endpoints.collect(), health: service.settings.health.clone(), trust_probes: false }
+    Gate { endpoints: endpoints.collect(), health: service.settings.health.clone(), demand: Demand::EveryEndpoint }
 }
 
 /// What a plan changes of a service; `None` if nothing.
@@ -409,6 +419,7 @@ fn file_line(entry: &Entry, action: Action, generation: Generation, actor: &str,
         from,
         to: Some(active),
         version: entry.slots[active].contents.version.clone(),
+        endpoints: Vec::new(),
         forced: false,
         reason: None,
         gate: None,
@@ -426,6 +437,7 @@ fn added_line(settings: &ServiceSettings, actor: &str) -> HistoryEntry {
         from: None,
         to: Some(settings.active),
         version: settings.slots[settings.active].version.clone(),
+        endpoints: Vec::new(),
         forced: false,
         reason: None,
         gate: None,

@@ -10,10 +10,9 @@ use std::{
 };
 
 use bytes::{Buf as _, Bytes, BytesMut};
-use tokio::{
-    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf},
-    net::TcpStream,
-};
+use hyper::upgrade::Upgraded;
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 
 use super::{
     ClientConn,
@@ -21,6 +20,7 @@ use super::{
     head::HeadScan,
     patrol::Doing,
     refusal::{HeadLimits, automatic},
+    stream::{Stream, give_back},
     trailers::TrailerScan,
 };
 use crate::telemetry::FailureKind;
@@ -34,7 +34,7 @@ const LINGER_QUIET: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 pub(super) struct Downstream {
     /// Always there until drop.
-    stream: Option<TcpStream>,
+    stream: Option<Stream>,
     /// Bytes read before the protocol was known.
     early: BytesMut,
     conn: Arc<ClientConn>,
@@ -51,7 +51,7 @@ pub(super) struct Downstream {
 }
 
 impl Downstream {
-    pub(super) fn new(stream: TcpStream, early: BytesMut, conn: Arc<ClientConn>, limits: HeadLimits) -> Self {
+    pub(super) fn new(stream: Stream, early: BytesMut, conn: Arc<ClientConn>, limits: HeadLimits) -> Self {
         Self {
             stream: Some(stream),
             early,
@@ -76,7 +76,7 @@ impl Downstream {
         self.refused = None;
     }
 
-    fn stream(&mut self) -> io::Result<Pin<&mut TcpStream>> {
+    fn stream(&mut self) -> io::Result<Pin<&mut Stream>> {
         self.stream.as_mut().map(Pin::new).ok_or_else(|| io::ErrorKind::NotConnected.into())
     }
 
@@ -156,18 +156,29 @@ impl Downstream {
     }
 }
 
+/// Cuts a client's upgraded connection: the close that follows is a reset.
+pub fn cut_upgraded(upgraded: Upgraded) {
+    if let Ok(parts) = upgraded.downcast::<TokioIo<Downstream>>()
+        && let Some(stream) = &parts.io.inner().stream
+    {
+        // A socket that cannot be told so is closed in the ordinary way.
+        let _ = stream.set_zero_linger();
+    }
+}
+
 impl AsyncRead for Downstream {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
         if self.early.is_empty() {
-            ready!(self.stream()?.poll_read(cx, buf))?;
-        } else {
-            let bytes = self.early.len().min(buf.remaining());
-            buf.put_slice(&self.early[..bytes]);
-            self.early.advance(bytes);
-            if self.early.is_empty() {
-                self.early = BytesMut::new();
+            match ready!(self.stream()?.poll_read(cx, buf)) {
+                // Under TLS, many clients close without saying so first. Between requests nothing is lost by it.
+                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof && self.conn.doing() != Doing::Busy => {
+                    return Poll::Ready(Ok(()));
+                }
+                result => result?,
             }
+        } else {
+            give_back(&mut self.early, buf);
         }
         if buf.filled().len() > before {
             self.note_read(&mut buf.filled_mut()[before..])?;
@@ -213,8 +224,8 @@ impl AsyncWrite for Downstream {
         let this = &mut *self;
         if this.conn.doing() == Doing::Busy
             && this.conn.is_http1()
-            && let Some(stream) = &this.stream
-            && let Poll::Ready(gone) = this.hangup.poll_gone(stream, &this.conn, cx)
+            && let Some(socket) = this.stream.as_ref().and_then(Stream::in_clear)
+            && let Poll::Ready(gone) = this.hangup.poll_gone(socket, &this.conn, cx)
         {
             tracing::debug!(error = %gone, client = %this.conn.peer, "A client has gone.");
             return Poll::Ready(Err(gone));
@@ -232,23 +243,24 @@ impl AsyncWrite for Downstream {
 
 impl Drop for Downstream {
     fn drop(&mut self) {
-        if let Some(stream) = self.stream.take()
-            && self.conn.lingers()
-            && tokio::runtime::Handle::try_current().is_ok()
-        {
+        let Some(stream) = self.stream.take() else { return };
+        if self.conn.has_stalled() {
+            // A client that takes nothing takes no farewell either, and the kernel would keep what it was sent.
+            let _ = stream.set_zero_linger();
+        } else if self.conn.lingers() && tokio::runtime::Handle::try_current().is_ok() {
             tokio::task::spawn_local(linger(stream));
         }
     }
 }
 
 /// Says "no more from here", then reads the client's rest away until it closes, within bounds.
-async fn linger(mut stream: TcpStream) {
-    if stream.shutdown().await.is_err() {
-        return;
-    }
+async fn linger(mut stream: Stream) {
     let mut buffer = vec![0; 16 * 1024];
     // A time-out, an error and the client's end are all the same here: the stream is dropped.
     let _ = tokio::time::timeout(LINGER, async {
+        if !matches!(tokio::time::timeout(LINGER_QUIET, stream.shutdown()).await, Ok(Ok(()))) {
+            return;
+        }
         while let Ok(Ok(1..)) = tokio::time::timeout(LINGER_QUIET, stream.read(&mut buffer)).await {}
     })
     .await;

@@ -18,6 +18,8 @@ use std::{
 
 use slab::Slab;
 
+use crate::config::settings::Limits;
+
 /// What a connection does, as far as its time limits care.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Doing {
@@ -36,6 +38,7 @@ const UNKNOWN: u64 = u64::MAX;
 /// be `Send`; one thread uses it.
 #[derive(Debug)]
 pub struct ClientConn {
+    /// Never an IPv4 address in IPv6 form.
     pub peer: IpAddr,
     doing: AtomicU8,
     /// When `doing` last changed, in milliseconds of the patrol's clock.
@@ -43,7 +46,13 @@ pub struct ClientConn {
     clock: Arc<AtomicU64>,
     open: AtomicU32,
     is_http2: AtomicBool,
+    is_tls: AtomicBool,
     must_linger: AtomicBool,
+    /// Since when the client takes nothing of what is written, in milliseconds of the patrol's clock; or `NOT_BLOCKED`.
+    blocked_since_ms: AtomicU64,
+    /// The stream is to try a write, whatever it knows.
+    try_write: AtomicBool,
+    stalled: AtomicBool,
     closing: Arc<AtomicBool>,
     /// The request that is open may be told of what goes on before its answer (HTTP/1.1).
     takes_interim: AtomicBool,
@@ -151,12 +160,54 @@ impl ClientConn {
         self.closing.load(Relaxed)
     }
 
+    pub fn is_http2(&self) -> bool {
+        self.is_http2.load(Relaxed)
+    }
+
+    /// The client speaks TLS with the proxy.
+    pub fn is_tls(&self) -> bool {
+        self.is_tls.load(Relaxed)
+    }
+
+    /// True once it was ended because the client took nothing of what waited for it.
+    pub fn has_stalled(&self) -> bool {
+        self.stalled.load(Relaxed)
+    }
+
+    /// The client's side took bytes, or did not.
+    pub(super) fn note_write(&self, blocked: bool) {
+        let known = self.blocked_since_ms.load(Relaxed) != NOT_BLOCKED;
+        if known != blocked {
+            let since = if blocked { self.clock.load(Relaxed) } else { NOT_BLOCKED };
+            self.blocked_since_ms.store(since, Relaxed);
+        }
+    }
+
+    /// True, once, if a write is to be tried now.
+    pub(super) fn takes_a_try(&self) -> bool {
+        self.try_write.load(Relaxed) && self.try_write.swap(false, Relaxed)
+    }
+
+    fn blocked_for_ms(&self) -> Option<u64> {
+        let since = Some(self.blocked_since_ms.load(Relaxed)).filter(|since| *since != NOT_BLOCKED)?;
+        Some(self.clock.load(Relaxed).saturating_sub(since))
+    }
+
     pub(super) fn lingers(&self) -> bool {
         self.must_linger.load(Relaxed)
     }
 
     pub(super) fn set_http2(&self) {
         self.is_http2.store(true, Relaxed);
+    }
+
+    pub(super) fn set_tls(&self) {
+        self.is_tls.store(true, Relaxed);
+    }
+
+    /// HTTP begins, with a part of a head or without one; its time begins, too.
+    pub(super) fn begin(&self, with_a_head: bool) {
+        self.set(if with_a_head { Doing::Head } else { Doing::Idle });
     }
 
     /// Bytes came.
@@ -184,15 +235,21 @@ impl ClientConn {
     }
 }
 
+const NOT_BLOCKED: u64 = u64::MAX;
+
 /// What a connection's task is told to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Order {
+    /// Poll the connection again: a write is to be tried.
+    Look,
     /// Shutdown began: HTTP/2 says GOAWAY and goes on with what is open.
     Announce,
     /// Close as soon as nothing is open.
     Finish,
     /// The connection's own time is over.
     Expire,
+    /// The client takes nothing: let go of the connection as it is.
+    Sever,
 }
 
 /// All client connections of a worker.
@@ -238,16 +295,25 @@ impl Patrol {
     }
 
     /// Moves the clock on and ends connections whose time is over.
-    pub fn tick(&self, now: Instant, header_timeout: Duration, idle_timeout: Duration) {
+    pub fn tick(&self, now: Instant, limits: &Limits) {
         self.clock.store(now.saturating_duration_since(self.started).as_millis() as u64, Relaxed);
         for (_, post) in self.posts.borrow_mut().iter_mut() {
+            if let Some(limit) = limits.send_timeout {
+                post.look_at_writes(limit);
+            }
             let limit = match post.conn.doing() {
                 Doing::Busy => continue,
-                Doing::Head => header_timeout,
-                Doing::Idle => idle_timeout,
+                Doing::Head => limits.header_timeout,
+                Doing::Idle => limits.idle_timeout,
             };
-            if u128::from(post.conn.for_ms()) >= limit.as_millis() {
+            let doing_for = Duration::from_millis(post.conn.for_ms());
+            if doing_for >= limit {
                 post.give(Order::Expire);
+            }
+            // An HTTP/2 connection without a request that has not ended by itself has a client that leaves the last part
+            // of an answer where it is.
+            if post.conn.is_http2() && limits.send_timeout.is_some_and(|send| doing_for >= limit + send) {
+                post.give(Order::Sever);
             }
         }
     }
@@ -271,14 +337,24 @@ impl Patrol {
     }
 
     pub(super) fn watch(self: &Rc<Self>, peer: IpAddr) -> Watched {
-        let conn = Arc::new(ClientConn {
+        let conn = self.conn(peer);
+        let post = Post { conn: conn.clone(), order: self.standing_order.get(), waker: None };
+        Watched { patrol: self.clone(), key: self.posts.borrow_mut().insert(post), conn }
+    }
+
+    fn conn(&self, peer: IpAddr) -> Arc<ClientConn> {
+        Arc::new(ClientConn {
             peer,
             doing: AtomicU8::new(Doing::Idle as u8),
             since_ms: AtomicU64::new(self.clock.load(Relaxed)),
             clock: self.clock.clone(),
             open: AtomicU32::new(0),
             is_http2: AtomicBool::new(false),
+            is_tls: AtomicBool::new(false),
             must_linger: AtomicBool::new(false),
+            blocked_since_ms: AtomicU64::new(NOT_BLOCKED),
+            try_write: AtomicBool::new(false),
+            stalled: AtomicBool::new(false),
             closing: self.closing.clone(),
             takes_interim: AtomicBool::new(false),
             answering: AtomicBool::new(false),
@@ -290,13 +366,25 @@ impl Patrol {
             next_head: AtomicU64::new(0),
             body_end: AtomicU64::new(UNKNOWN),
             waker: OnceLock::new(),
-        });
-        let post = Post { conn: conn.clone(), order: self.standing_order.get(), waker: None };
-        Watched { patrol: self.clone(), key: self.posts.borrow_mut().insert(post), conn }
+        })
     }
 }
 
 impl Post {
+    /// Lets go of a client that takes nothing. The kernel tells of room in its buffer only when a third of it is free,
+    /// which a slow client may need longer for than the limit; so from the middle of the time on a write is tried.
+    fn look_at_writes(&mut self, limit: Duration) {
+        let Some(blocked_ms) = self.conn.blocked_for_ms() else { return };
+        let blocked = Duration::from_millis(blocked_ms);
+        if blocked >= limit {
+            self.conn.stalled.store(true, Relaxed);
+            self.give(Order::Sever);
+        } else if blocked >= limit / 2 {
+            self.conn.try_write.store(true, Relaxed);
+            self.give(Order::Look);
+        }
+    }
+
     fn give(&mut self, order: Order) {
         self.order = self.order.max(Some(order));
         if let Some(waker) = self.waker.take() {
@@ -320,6 +408,22 @@ impl Watched {
     }
 }
 
+impl Watched {
+    /// It is another's connection than the one that the socket names. To be called before anybody else has `conn`.
+    pub(super) fn rename(&mut self, peer: IpAddr) {
+        let conn = self.patrol.conn(peer);
+        conn.doing.store(self.conn.doing.load(Relaxed), Relaxed);
+        conn.since_ms.store(self.conn.since_ms.load(Relaxed), Relaxed);
+        self.patrol.posts.borrow_mut()[self.key].conn = conn.clone();
+        self.conn = conn;
+    }
+
+    /// Gives an order again that could not be carried out when it came.
+    pub(super) fn repeat(&self, order: Order) {
+        self.patrol.posts.borrow_mut()[self.key].give(order);
+    }
+}
+
 impl Drop for Watched {
     fn drop(&mut self) {
         self.patrol.posts.borrow_mut().remove(self.key);
@@ -333,52 +437,5 @@ impl fmt::Debug for Patrol {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const HEADER: Duration = Duration::from_secs(10);
-    const IDLE: Duration = Duration::from_secs(75);
-
-    #[test]
-    fn each_state_has_its_own_limit() {
-        let start = Instant::now();
-        let patrol = Patrol::new(start);
-        let watched = patrol.watch(IpAddr::from([127, 0, 0, 1]));
-        let cx = Context::from_waker(Waker::noop());
-        let at = |seconds| patrol.tick(start + Duration::from_secs(seconds), HEADER, IDLE);
-        at(74);
-        assert!(watched.poll_order(&cx).is_pending(), "idle for less than its limit");
-        watched.conn.note_read();
-        at(83);
-        assert!(watched.poll_order(&cx).is_pending(), "a head may take ten seconds");
-        watched.conn.enter(true, None);
-        at(1000);
-        assert!(watched.poll_order(&cx).is_pending(), "a request may take as long as it likes");
-        watched.conn.leave();
-        at(1075);
-        assert_eq!(watched.poll_order(&cx), Poll::Ready(Order::Expire));
-    }
-
-    #[test]
-    fn a_half_sent_head_expires() {
-        let start = Instant::now();
-        let patrol = Patrol::new(start);
-        let watched = patrol.watch(IpAddr::from([127, 0, 0, 1]));
-        let cx = Context::from_waker(Waker::noop());
-        watched.conn.note_read();
-        watched.conn.note_read();
-        patrol.tick(start + HEADER, HEADER, IDLE);
-        assert_eq!(watched.poll_order(&cx), Poll::Ready(Order::Expire));
-    }
-
-    #[test]
-    fn who_comes_after_shutdown_began_is_told_too() {
-        let patrol = Patrol::new(Instant::now());
-        patrol.announce();
-        patrol.finish();
-        let late = patrol.watch(IpAddr::from([127, 0, 0, 1]));
-        let cx = Context::from_waker(Waker::noop());
-        assert!(late.conn.is_closing());
-        assert_eq!(late.poll_order(&cx), Poll::Ready(Order::Finish));
-    }
-}
+#[path = "patrol_tests.rs"]
+mod tests;

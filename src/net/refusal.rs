@@ -21,6 +21,9 @@ pub(super) struct HeadLimits {
 }
 
 impl HeadLimits {
+    /// For a stream on which no head is read.
+    pub(super) const NONE: Self = Self { bytes_max: usize::MAX, fields_max: usize::MAX };
+
     /// Why hyper refused a head of so many lines and bytes: it has one word for all that is too large.
     pub(super) fn judge(&self, said: FailureKind, lines: u32, bytes: usize, is_whole: bool) -> FailureKind {
         match said {

@@ -3,6 +3,7 @@
 use std::{
     convert::Infallible,
     future::poll_fn,
+    net::IpAddr,
     pin::{Pin, pin},
     rc::Rc,
     sync::Arc,
@@ -28,10 +29,16 @@ use super::{
     ClientConn, Patrol,
     abort::Abortable,
     downstream::Downstream,
+    open::{Opened, open},
     patrol::{Doing, Order, Watched},
     refusal::{HeadLimits, Refusals},
+    stream::Stream,
+    tls::ServerTls,
 };
-use crate::{config::settings::Limits, telemetry::FailureKind};
+use crate::{
+    config::settings::ClientRules,
+    telemetry::{FailureKind, Registry},
+};
 
 /// The client connection preface of HTTP/2 (RFC 9113 section 3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -44,6 +51,10 @@ const PING_INTERVAL: Duration = Duration::from_secs(20);
 /// How connections are spoken with.
 #[derive(Clone, Debug)]
 pub struct ConnRules {
+    pub clients: Arc<ClientRules>,
+    /// `None`: clients speak in clear.
+    pub(super) tls: Option<ServerTls>,
+    pub(super) registry: Registry,
     h1: http1::Builder,
     h2: http2::Builder<LocalExec>,
     head: HeadLimits,
@@ -60,7 +71,8 @@ impl<F: Future<Output = ()> + 'static> hyper::rt::Executor<F> for LocalExec {
 }
 
 impl ConnRules {
-    pub fn new(limits: &Limits) -> Self {
+    pub fn new(clients: Arc<ClientRules>, tls: Option<ServerTls>, registry: Registry) -> Self {
+        let limits = &clients.limits;
         let mut h1 = http1::Builder::new();
         // Time limits are the patrol's: no timer a request. hyper notes the time on an answer that came without a Date
         // (RFC 9110 section 6.6.1). A client that closes its sending side may still want its answer: `hangup` decides.
@@ -82,13 +94,26 @@ impl ConnRules {
             .max_header_list_size(u32::try_from(limits.header_bytes_max).unwrap_or(u32::MAX))
             .keep_alive_interval(PING_INTERVAL)
             .keep_alive_timeout(PING_INTERVAL);
-        Self { h1, h2, head: HeadLimits { bytes_max: limits.header_bytes_max, fields_max: limits.headers_max } }
+        let head = HeadLimits { bytes_max: limits.header_bytes_max, fields_max: limits.headers_max };
+        Self { clients, tls, registry, h1, h2, head }
+    }
+
+    /// The same with other rules for clients.
+    #[must_use]
+    pub fn with_clients(&self, clients: Arc<ClientRules>) -> Self {
+        Self::new(clients, self.tls.clone(), self.registry.clone())
+    }
+
+    /// True if this peer's connections begin with a PROXY header.
+    pub(super) fn sends_proxy_header(&self, peer: IpAddr) -> bool {
+        let networks = &self.clients.proxy_protocol;
+        !networks.is_empty() && networks.iter().any(|network| network.contains(&peer))
     }
 }
 
 /// Serves one client connection to its end. Dropping the future closes it at once.
 pub async fn serve<M, S, B>(
-    mut stream: TcpStream,
+    stream: TcpStream,
     rules: Rc<ConnRules>,
     patrol: Rc<Patrol>,
     refusals: &impl Refusals,
@@ -103,11 +128,18 @@ pub async fn serve<M, S, B>(
     let Ok(peer) = stream.peer_addr() else {
         return; // The client is gone already.
     };
-    let watched = patrol.watch(peer.ip());
-    let mut early = BytesMut::new();
-    let Some(is_http2) = tell_protocol(&mut stream, &mut early, &watched).await else {
+    let mut watched = patrol.watch(peer.ip().to_canonical());
+    let Some(Opened { mut stream, mut early, is_http2 }) = open(stream, &rules, &mut watched).await else {
         return;
     };
+    let is_http2 = match is_http2 {
+        Some(agreed) => agreed,
+        None => match tell_protocol(&mut stream, &mut early, &watched).await {
+            Some(told) => told,
+            None => return,
+        },
+    };
+    let in_clear = stream.in_clear().is_some();
     let io = TokioIo::new(Downstream::new(stream, early, watched.conn.clone(), rules.head));
     let service = service(watched.conn.clone());
     if is_http2 {
@@ -115,22 +147,15 @@ pub async fn serve<M, S, B>(
         serve_h2(rules.h2.serve_connection(io, service), &watched).await;
     } else {
         // An HTTP/2 connection is ended stream by stream, each in a task of its own.
-        let conn = rules.h1.serve_connection(io, service).with_upgrades();
+        // What the end of a TLS stream means cannot be asked of the socket: there it is the client's end.
+        let conn = rules.h1.clone().half_close(in_clear).serve_connection(io, service).with_upgrades();
         Abortable::new(serve_h1(conn, &watched, refusals)).await;
     }
 }
 
 /// Reads until the first bytes tell HTTP/2 from HTTP/1.1. `None`: the client left or took too long.
-async fn tell_protocol(stream: &mut TcpStream, early: &mut BytesMut, watched: &Watched) -> Option<bool> {
+async fn tell_protocol(stream: &mut Stream, early: &mut BytesMut, watched: &Watched) -> Option<bool> {
     loop {
-        let read = pin!(stream.read_buf(early));
-        match until_order(read, watched).await {
-            Ok(Ok(bytes)) if bytes > 0 => watched.conn.note_read(),
-            Ok(_) => return None,
-            Err(Order::Announce) => continue,
-            Err(Order::Finish) if watched.conn.doing() == Doing::Head => continue,
-            Err(Order::Finish | Order::Expire) => return None,
-        }
         let known = early.len().min(PREFACE.len());
         if early[..known] != PREFACE[..known] {
             return Some(false);
@@ -138,11 +163,19 @@ async fn tell_protocol(stream: &mut TcpStream, early: &mut BytesMut, watched: &W
         if known == PREFACE.len() {
             return Some(true);
         }
+        let read = pin!(stream.read_buf(early));
+        match until_order(read, watched).await {
+            Ok(Ok(bytes)) if bytes > 0 => watched.conn.note_read(),
+            Ok(_) => return None,
+            Err(Order::Look | Order::Announce) => continue,
+            Err(Order::Finish) if watched.conn.doing() == Doing::Head => continue,
+            Err(Order::Finish | Order::Expire | Order::Sever) => return None,
+        }
     }
 }
 
 /// The future's result, or an order that came first.
-async fn until_order<F: Future>(mut future: Pin<&mut F>, watched: &Watched) -> Result<F::Output, Order> {
+pub(super) async fn until_order<F: Future>(mut future: Pin<&mut F>, watched: &Watched) -> Result<F::Output, Order> {
     poll_fn(|cx: &mut Context<'_>| {
         if let Poll::Ready(output) = future.as_mut().poll(cx) {
             return Poll::Ready(Ok(output));
@@ -177,7 +210,8 @@ async fn serve_h1<S, B>(
                 tracing::debug!(%error, client = %watched.conn.peer, "A client connection ended with an error.");
                 break;
             }
-            Err(Order::Announce) => {}
+            Err(Order::Look | Order::Announce) => {}
+            Err(Order::Sever) => return,
             Err(Order::Expire) if watched.conn.doing() == Doing::Head => {
                 timed_out = Some(FailureKind::HeaderTimeout);
                 break;
@@ -215,6 +249,8 @@ where
                 tracing::debug!(%error, client = %watched.conn.peer, "A client's HTTP/2 connection ended with an error.");
                 return;
             }
+            Err(Order::Look) => {}
+            Err(Order::Sever) => return,
             // GOAWAY with the highest id, a PING, then the final GOAWAY; streams that are open go on (RFC 9113 section 6.8).
             Err(Order::Announce | Order::Finish | Order::Expire) => conn.as_mut().graceful_shutdown(),
         }

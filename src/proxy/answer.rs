@@ -34,10 +34,12 @@ pub(super) fn failure(exchange: &Rc<Exchange>, failure: &Failure, version: Versi
         fields.insert(header::ALLOW, HeaderValue::from_static(forwards::METHODS));
     }
     let unasked = exchange.leaves_body_unasked();
-    // What is left of a body may still come.
-    exchange.client.conn.must_linger();
     if (closes(failure.kind) || unasked) && version < Version::HTTP_2 {
         fields.insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    if version < Version::HTTP_2 {
+        // The rest of a body may still come; a reset for it must not erase the answer (RFC 9112 section 9.6).
+        exchange.client.conn.must_linger();
     }
     exchange.answered(answer.status().as_u16(), false);
     answer
@@ -69,7 +71,12 @@ pub(super) fn before_request(kind: FailureKind, request_id: &HeaderValue) -> Byt
 fn closes(kind: FailureKind) -> bool {
     matches!(
         kind,
-        FailureKind::BadRequest | FailureKind::UnknownCoding | FailureKind::ClientBody | FailureKind::MethodRefused
+        FailureKind::BadRequest
+            | FailureKind::UnknownCoding
+            | FailureKind::ClientBody
+            | FailureKind::BodyTooLarge
+            | FailureKind::BodyTimeout
+            | FailureKind::MethodRefused
     )
 }
 
@@ -89,7 +96,7 @@ fn json(exchange: &Rc<Exchange>, failure: &Failure) -> Response<AnswerBody> {
     let mut answer = Response::new(AnswerBody::own(Bytes::from(text), exchange));
     *answer.status_mut() = StatusCode::from_u16(failure.kind.status()).unwrap_or(StatusCode::BAD_GATEWAY);
     answer.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    if matches!(failure.kind.status(), 503) {
+    if matches!(failure.kind.status(), 429 | 503) {
         answer.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
     }
     answer

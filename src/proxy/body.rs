@@ -16,7 +16,7 @@ use super::exchange::Exchange;
 use crate::{
     telemetry::FailureKind,
     upstream::{
-        Conn, InFlight,
+        Conn, InFlight, SharedBody,
         lease::{Interrupt, Lease, LeaseKind},
     },
 };
@@ -26,8 +26,8 @@ use crate::{
 pub(super) enum AnswerBroken {
     #[error("the upstream's answer broke off: {0}")]
     Upstream(#[source] hyper::Error),
-    #[error("cut by a deadline")]
-    Cut,
+    #[error("cut: {0}")]
+    Cut(FailureKind),
 }
 
 /// The body of an answer.
@@ -44,8 +44,17 @@ pub(super) struct Relay {
     /// Taken when the body has ended.
     open: Option<Open>,
     lease: Option<Lease>,
+    /// The request's body, if it had not ended when the answer began.
+    request: Option<SharedBody>,
+    /// HTTP/2: the last part may still wait for the client to open its window. (A blocked HTTP/1.1 connection is the
+    /// patrol's matter.)
+    untaken: Option<bool>,
     /// A gRPC answer with a second message is a stream.
     watch_messages: bool,
+    /// How long the upstream's next part may take.
+    idle: Option<Duration>,
+    /// That time runs.
+    waiting: bool,
 }
 
 /// What is held while a body is open.
@@ -62,12 +71,14 @@ struct Open {
 /// What a relay is made of.
 pub(super) struct RelayParts {
     pub(super) incoming: Incoming,
+    pub(super) request: Option<SharedBody>,
     pub(super) exchange: Rc<Exchange>,
     pub(super) conn: Conn,
     pub(super) in_flight: InFlight,
     pub(super) reusable: bool,
     pub(super) keep_alive: Option<Duration>,
     pub(super) watch_messages: bool,
+    pub(super) idle: Option<Duration>,
 }
 
 impl AnswerBody {
@@ -83,6 +94,7 @@ impl AnswerBody {
     /// Passes an upstream's body on.
     pub(super) fn relay(parts: RelayParts) -> Self {
         let lease = parts.exchange.lease();
+        let untaken = parts.exchange.client.conn.is_http2().then_some(false);
         let open = Open {
             exchange: parts.exchange,
             conn: parts.conn,
@@ -91,8 +103,16 @@ impl AnswerBody {
             keep_alive: parts.keep_alive,
             frames: 0,
         };
-        let mut relay =
-            Relay { incoming: parts.incoming, open: Some(open), lease, watch_messages: parts.watch_messages };
+        let mut relay = Relay {
+            incoming: parts.incoming,
+            open: Some(open),
+            lease,
+            request: parts.request,
+            untaken,
+            watch_messages: parts.watch_messages,
+            idle: parts.idle,
+            waiting: false,
+        };
         if relay.incoming.is_end_stream() {
             relay.finish();
         }
@@ -103,12 +123,19 @@ impl AnswerBody {
 impl Relay {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, AnswerBroken>>> {
         if let Some(lease) = &self.lease
-            && let Poll::Ready(Interrupt::Cut) = lease.poll_interrupt(cx)
+            && let Poll::Ready(interrupt) = lease.poll_interrupt(cx)
         {
-            self.fail(FailureKind::DrainCut);
-            return Poll::Ready(Some(Err(AnswerBroken::Cut)));
+            let kind = match interrupt {
+                Interrupt::Cut => FailureKind::DrainCut,
+                Interrupt::TimedOut => FailureKind::UpstreamIdle,
+                Interrupt::OverLimit(kind) => kind,
+            };
+            self.fail(kind);
+            return Poll::Ready(Some(Err(AnswerBroken::Cut(kind))));
         }
+        self.set_untaken(false);
         let polled = Pin::new(&mut self.incoming).poll_frame(cx);
+        self.watch_idle(polled.is_pending());
         match &polled {
             Poll::Pending => {}
             Poll::Ready(None) => self.finish(),
@@ -116,13 +143,47 @@ impl Relay {
                 if frame.is_data() && self.watch_messages {
                     self.count_message();
                 }
-                if self.incoming.is_end_stream() {
+                self.note_flow();
+                // Nothing follows trailers, and nobody asks after them.
+                if frame.is_trailers() || self.incoming.is_end_stream() {
                     self.finish();
                 }
             }
-            Poll::Ready(Some(Err(_))) => self.fail(FailureKind::UpstreamCut),
+            Poll::Ready(Some(Err(_))) => self.fail(self.upstream_failure()),
         }
         polled.map(|frame| frame.map(|result| result.map_err(AnswerBroken::Upstream)))
+    }
+
+    /// The upstream's time runs while something is awaited from it, and never while the client is the slow one.
+    fn watch_idle(&mut self, pending: bool) {
+        if pending == self.waiting || self.idle.is_none() {
+            return;
+        }
+        self.waiting = pending;
+        if let Some(lease) = &self.lease {
+            lease.set_idle(self.idle.filter(|_| pending));
+        }
+    }
+
+    /// A part of the answer came: it is for the client to take, and gives it time to go on with its request.
+    fn note_flow(&mut self) {
+        self.set_untaken(true);
+        if let (Some(lease), Some(_)) = (&self.lease, &self.request) {
+            lease.renew_body_patience();
+        }
+    }
+
+    fn set_untaken(&mut self, now: bool) {
+        if let (Some(before), Some(lease)) = (&mut self.untaken, &self.lease)
+            && std::mem::replace(before, now) != now
+        {
+            lease.set_untaken(now);
+        }
+    }
+
+    /// An upstream that was left alone by a client in the middle of its request is not to blame.
+    fn upstream_failure(&self) -> FailureKind {
+        self.request.as_ref().and_then(SharedBody::fault).unwrap_or(FailureKind::UpstreamCut)
     }
 
     fn count_message(&mut self) {
@@ -132,6 +193,7 @@ impl Relay {
             self.watch_messages = false;
             if let Some(lease) = &self.lease {
                 lease.classify(LeaseKind::Stream);
+                lease.lift_limit(FailureKind::RequestTimeout);
             }
         }
     }

@@ -13,13 +13,14 @@ use http_body::Body as _;
 use hyper::body::Incoming;
 
 use super::{
+    headers,
     view::{LocalService, LocalSlot},
     worker::Worker,
 };
 use crate::{
     net::ClientConn,
     telemetry::{AccessRecord, FailureKind},
-    upstream::{Expectation, lease::Lease},
+    upstream::{Expectation, Place, lease::Lease},
 };
 
 /// One client connection, as its requests see it.
@@ -38,6 +39,14 @@ pub(super) struct Held {
     pub(super) lease: Lease,
 }
 
+/// What the access log says of a request.
+#[derive(Debug)]
+struct Line {
+    client: IpAddr,
+    method: Method,
+    path: Box<str>,
+}
+
 /// One request and its answer. Dropped when the last byte is out, or nobody wants it any more.
 #[derive(Debug)]
 pub(super) struct Exchange {
@@ -46,11 +55,15 @@ pub(super) struct Exchange {
     pub(super) request_id: HeaderValue,
     pub(super) started: Instant,
     pub(super) is_grpc: bool,
+    /// The peer's word about the client is taken.
+    pub(super) peer_is_trusted: bool,
     /// Kept only for the access log.
-    line: Option<(Method, Box<str>)>,
+    line: Option<Line>,
     /// The client waits to be asked for its body.
     pub(super) expectation: OnceCell<Arc<Expectation>>,
     held: RefCell<Option<Held>>,
+    /// Its place among those that the slot takes at once, if it counts them.
+    place: RefCell<Option<Place>>,
     status: Cell<u16>,
     failure: Cell<Option<FailureKind>>,
     replays: Cell<u32>,
@@ -67,16 +80,27 @@ impl Exchange {
         started: Instant,
     ) -> Rc<Self> {
         client.conn.enter(request.version >= Version::HTTP_11, body.size_hint().exact());
-        let line = worker.access.as_ref().map(|_| (request.method.clone(), request.uri.path().into()));
+        let peer = client.conn.peer;
+        let peer_is_trusted = worker.trusts(peer);
+        let line = worker.access.as_ref().map(|_| Line {
+            client: match peer_is_trusted {
+                true => headers::client_behind(&request.headers, peer, |address| worker.trusts(address)),
+                false => peer,
+            },
+            method: request.method.clone(),
+            path: request.uri.path().into(),
+        });
         Rc::new(Self {
             request_id: worker.request_ids.take_over(request.headers.get("x-request-id")),
             worker: worker.clone(),
             client: client.clone(),
             started,
             is_grpc,
+            peer_is_trusted,
             line,
             expectation: OnceCell::new(),
             held: RefCell::new(None),
+            place: RefCell::new(None),
             status: Cell::new(0),
             failure: Cell::new(None),
             replays: Cell::new(0),
@@ -90,6 +114,9 @@ impl Exchange {
 
     /// The request has a slot. An earlier one is given back.
     pub(super) fn hold(&self, held: Held) {
+        if let Some(limit) = held.service.service.settings.timeouts.request {
+            held.lease.limit(self.started + limit, FailureKind::RequestTimeout);
+        }
         *self.held.borrow_mut() = Some(held);
     }
 
@@ -106,6 +133,20 @@ impl Exchange {
     /// Calls `look` with the slot it has, without cloning it.
     pub(super) fn with_held<T>(&self, look: impl FnOnce(&Held) -> T) -> Option<T> {
         self.held.borrow().as_ref().map(look)
+    }
+
+    pub(super) fn has_place(&self) -> bool {
+        self.place.borrow().is_some()
+    }
+
+    /// The slot has let it in.
+    pub(super) fn take_place(&self, place: Place) {
+        self.place.replace(Some(place));
+    }
+
+    /// It is not for this slot any more.
+    pub(super) fn give_place_back(&self) {
+        self.place.take();
     }
 
     /// The head of the answer is known.
@@ -137,6 +178,11 @@ impl Exchange {
         self.with_held(|held| held.slot.table.metrics.replayed(self.worker.index));
     }
 
+    /// Another endpoint is asked, or would have been if the budget had allowed it.
+    pub(super) fn retried(&self, afforded: bool) {
+        self.with_held(|held| held.slot.table.metrics.retried(self.worker.index, afforded));
+    }
+
     pub(super) fn replay_refused(&self) {
         self.with_held(|held| held.slot.table.metrics.replay_refused(self.worker.index));
     }
@@ -146,11 +192,21 @@ impl Exchange {
         self.complete.set(true);
     }
 
+    /// The client did not see the end: it left, or it was left because it took nothing.
+    fn how_it_left(&self) -> FailureKind {
+        let stream_stalled = self.with_held(|held| held.lease.is_client_stalled()).unwrap_or(false);
+        if stream_stalled || self.client.conn.has_stalled() {
+            return FailureKind::ClientStalled;
+        }
+        FailureKind::ClientGone
+    }
+
     fn record(&self) {
         if !self.complete.get() && self.failure.get().is_none() {
-            self.failure.set(Some(FailureKind::ClientGone));
+            let kind = self.how_it_left();
+            self.failure.set(Some(kind));
             if self.status.get() == 0 {
-                self.status.set(FailureKind::ClientGone.status());
+                self.status.set(kind.status());
             }
         }
         let duration = self.started.elapsed();
@@ -165,13 +221,13 @@ impl Exchange {
         if let (None, Some(kind)) = (counted, failure) {
             self.worker.registry.unrouted(kind);
         }
-        if let (Some(sink), Some((method, path))) = (&self.worker.access, &self.line) {
+        if let (Some(sink), Some(line)) = (&self.worker.access, &self.line) {
             let held = self.held.borrow();
             let held = held.as_ref();
             sink.record(&AccessRecord {
-                client: self.peer(),
-                method: method.as_str(),
-                path,
+                client: line.client,
+                method: line.method.as_str(),
+                path: &line.path,
                 status,
                 request_id: self.request_id.to_str().unwrap_or_default(),
                 service: held.map_or("", |held| held.service.service.settings.name.as_str()),

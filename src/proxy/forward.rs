@@ -15,23 +15,21 @@ use hyper::{body::Incoming, upgrade::OnUpgrade};
 
 use super::{
     answer::Failure,
+    arrival::{self, Reuse},
     assign,
     body::{AnswerBody, RelayParts},
     exchange::{Exchange, Held},
-    headers, interim, replay, tunnel,
+    headers, interim, replay, retry, rewrite, tunnel, turn,
 };
 use crate::{
     ids::EndpointId,
     net,
     telemetry::FailureKind,
     upstream::{
-        Conn, InFlight, LocalEndpoint, Pool, RequestBody, SendError, SharedBody,
+        BodyBounds, Choice, Conn, InFlight, LocalEndpoint, Pool, RequestBody, SendError, SharedBody,
         lease::{Interrupt, Lease, LeaseKind},
     },
 };
-
-/// Attempts for one request in all; what was surely not processed may be sent again until then.
-const ATTEMPTS_MAX: u32 = 4;
 
 /// Sends the request upstream and gives back the answer, its body still running.
 pub(super) async fn forward(
@@ -40,7 +38,7 @@ pub(super) async fn forward(
     body: Incoming,
     upgrade: Option<HeaderValue>,
 ) -> Result<Response<AnswerBody>, Failure> {
-    let on_upgrade = head.extensions.remove::<OnUpgrade>().filter(|_| upgrade.is_some());
+    let on_upgrade = head.extensions.remove::<OnUpgrade>();
     if let Some(protocol) = &upgrade {
         head.headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
         head.headers.insert(header::UPGRADE, protocol.clone());
@@ -50,59 +48,90 @@ pub(super) async fn forward(
         may_replay: false,
         body: None,
         head: Some(head),
-        on_upgrade,
+        routed: None,
+        upgrade: on_upgrade.zip(upgrade),
         attempts: 0,
+        has_begun: false,
         replayed: false,
         fresh: false,
-        avoid: None,
+        tried: Vec::new(),
+        queue_until: None,
     };
-    courier.take_body(body);
+    let held = exchange.held().ok_or_else(|| internal("the request has no slot"))?;
+    courier.rewrite(&held)?;
+    courier.take_body(&held, body)?;
     courier.take_expectation();
     courier.run().await
 }
 
 /// One request's way upstream.
-struct Courier<'a> {
-    exchange: &'a Rc<Exchange>,
+pub(super) struct Courier<'a> {
+    pub(super) exchange: &'a Rc<Exchange>,
     /// `None` while it is out with an attempt that kept no copy.
-    head: Option<Parts>,
+    pub(super) head: Option<Parts>,
+    /// The head as it was routed, kept only where the service changes heads.
+    routed: Option<Parts>,
     /// `None` if the request has no body.
-    body: Option<SharedBody>,
-    on_upgrade: Option<OnUpgrade>,
+    pub(super) body: Option<SharedBody>,
+    /// The client's end of a tunnel, and the protocols that it asked for.
+    upgrade: Option<(OnUpgrade, HeaderValue)>,
     /// The service's policy permits sending it again.
-    may_replay: bool,
-    attempts: u32,
-    replayed: bool,
+    pub(super) may_replay: bool,
+    /// Times that it was sent, or was to be.
+    pub(super) attempts: u32,
+    /// It has had a slot to go to. The first may be one that was left a moment ago; a further one may not.
+    pub(super) has_begun: bool,
+    pub(super) replayed: bool,
     /// The next attempt needs a new connection.
     fresh: bool,
-    avoid: Option<EndpointId>,
+    /// Endpoints that are not to be asked again while there are others.
+    pub(super) tried: Vec<EndpointId>,
+    /// When the patience of a queue ends, once it has been in one.
+    pub(super) queue_until: Option<Instant>,
 }
 
 /// The head of an answer, and where it came from.
-struct Arrived {
-    answer: Response<Incoming>,
+pub(super) struct Arrived {
+    pub(super) answer: Response<Incoming>,
     conn: Conn,
     in_flight: InFlight,
 }
 
 impl Courier<'_> {
-    /// Decides on replay and wraps the body accordingly.
-    fn take_body(&mut self, body: Incoming) {
-        let Some(head) = &self.head else { return };
-        let policy = self.exchange.with_held(|held| {
-            let settings = &held.service.service.settings;
-            let permitted = replay::is_permitted(settings.replay, &head.method, head.uri.path(), &head.headers);
-            (permitted, settings.replay_buffer)
-        });
-        let Some((may_replay, replay_buffer)) = policy else { return };
-        self.may_replay = may_replay;
+    /// Brings the head into the form that the service wants. What was routed is kept, for another service may have to
+    /// take it.
+    fn rewrite(&mut self, held: &Held) -> Result<(), Failure> {
+        let rules = &held.service.service.settings.request;
+        if let Some(routed) = &self.routed {
+            self.head = Some(rewrite::copy(routed));
+        }
+        match &mut self.head {
+            Some(head) if !rules.keep_heads() => {
+                self.routed.get_or_insert_with(|| rewrite::copy(head));
+                rewrite::rewrite(head, rules)
+            }
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    /// Decides on replay, by the head that the server will see, and wraps the body accordingly.
+    fn take_body(&mut self, held: &Held, body: Incoming) -> Result<(), Failure> {
+        let head = self.head.as_ref().ok_or_else(|| internal("the request is out"))?;
+        let settings = &held.service.service.settings;
+        self.may_replay = replay::is_permitted(settings.replay, &head.method, head.uri.path(), &head.headers);
         if body.is_end_stream() {
-            return;
+            return Ok(());
+        }
+        let bytes_max = settings.request.body_max;
+        if bytes_max.is_some_and(|most| body.size_hint().lower() > most) {
+            return Err(client_fault(FailureKind::BodyTooLarge));
         }
         // HTTP/2 upstreams may refuse a stream and say that they did nothing: any method may be sent again then.
         let may_keep = self.may_replay || self.exchange.is_grpc;
-        let kept_max = if may_keep { replay_buffer } else { 0 };
-        self.body = Some(SharedBody::new(body, kept_max, &self.exchange.worker.replay_budget));
+        let kept_max = if may_keep { settings.replay_buffer } else { 0 };
+        let bounds = BodyBounds { bytes_max, kept_max, may_pause: self.exchange.is_grpc };
+        self.body = Some(SharedBody::new(body, bounds, &self.exchange.worker.replay_budget));
+        Ok(())
     }
 
     /// `Expect: 100-continue` goes to the server if there is a body to wait for and a client to be told; else it says
@@ -125,30 +154,33 @@ impl Courier<'_> {
     async fn run(&mut self) -> Result<Response<AnswerBody>, Failure> {
         loop {
             self.attempts += 1;
-            let held = self.hold()?;
+            let held = turn::hold(self).await?;
+            retry::note_request(self, &held);
             let local = self.pick(&held)?.clone();
             match self.attempt(&held, &local).await? {
+                Some(arrived) if retry::wants_another(self, &held, &local, &arrived.answer) => {}
                 Some(arrived) => return self.arrive(&held, arrived),
                 None => self.fresh = true,
             }
         }
     }
 
-    /// The slot that the request has; a new one if a switch has left it since and the request must be sent anew (E15).
-    fn hold(&self) -> Result<Held, Failure> {
-        let held = self.exchange.held().ok_or_else(|| internal("the request has no slot"))?;
-        if self.attempts == 1 || !held.lease.is_retired() {
-            return Ok(held);
-        }
-        let head = self.head.as_ref().ok_or_else(|| internal("the request is out"))?;
+    /// The slot that the request has.
+    pub(super) fn held(&self) -> Result<Held, Failure> {
+        self.exchange.held().ok_or_else(|| internal("the request has no slot"))
+    }
+
+    /// The slot that serves now, for a request that has to be sent anew after a switch has left its own (E15).
+    pub(super) fn move_on(&mut self) -> Result<(), Failure> {
+        let head = self.routed.as_ref().or(self.head.as_ref()).ok_or_else(|| internal("the request is out"))?;
         let renewed = assign::assign(&self.exchange.worker, head, Instant::now())?;
         self.exchange.hold(renewed.clone());
-        Ok(renewed)
+        self.rewrite(&renewed)
     }
 
     fn pick<'h>(&self, held: &'h Held) -> Result<&'h Rc<LocalEndpoint>, Failure> {
         let endpoints = &held.slot.endpoints;
-        self.exchange.worker.balancer.pick(endpoints, self.avoid).ok_or_else(|| {
+        self.exchange.worker.balancer.pick(endpoints, self.tried.last().copied()).ok_or_else(|| {
             let service = &held.service.service.settings.name;
             Failure::new(
                 FailureKind::SlotEmpty,
@@ -174,38 +206,36 @@ impl Courier<'_> {
     async fn attempt(&mut self, held: &Held, local: &Rc<LocalEndpoint>) -> Result<Option<Arrived>, Failure> {
         let in_flight = local.enter();
         let pool = self.pool(local)?;
-        let checkout = pool.checkout(self.fresh, Instant::now());
+        let checkout = pool.checkout(self.choice(), Instant::now(), held.service.service.settings.retry.wait);
         let mut conn = match until_interrupt(&held.lease, checkout).await.map_err(interrupted)? {
             Ok(conn) => conn,
             Err(error) => {
-                self.exchange.worker.complain(local, &error);
-                if self.may_go_elsewhere(held, local) {
-                    return Ok(None);
-                }
-                return Err(Failure::new(error.kind(), "no connection to an endpoint of the slot"));
+                drop(in_flight);
+                return retry::after_no_connection(self, held, local, error).await.map(|()| None);
             }
         };
         let reused = conn.is_reused();
         let request = self.request(held, pool, &conn)?;
-        match until_interrupt(&held.lease, conn.send(request)).await.map_err(interrupted)? {
-            Ok(answer) => Ok(Some(Arrived { answer, conn, in_flight })),
-            Err(error) => {
-                self.after_failure(error, reused, local)?;
-                Ok(None)
-            }
+        match until_interrupt(&held.lease, conn.send(request)).await {
+            Ok(Ok(answer)) => Ok(Some(Arrived { answer, conn, in_flight })),
+            Ok(Err(error)) => self.after_failure(error, reused, held, local).map(|()| None),
+            Err(Interrupt::TimedOut) if retry::may_ask_another(self, held, local) => Ok(None),
+            Err(interrupt) => Err(interrupted(interrupt)),
         }
     }
 
-    /// Nothing was sent: another endpoint may take it, each once.
-    fn may_go_elsewhere(&mut self, held: &Held, local: &LocalEndpoint) -> bool {
-        self.avoid = Some(local.endpoint.id);
-        held.lease.is_retired() && self.attempts < ATTEMPTS_MAX
-            || (self.attempts as usize) < held.slot.endpoints.len().min(ATTEMPTS_MAX as usize)
+    /// Which connection will do.
+    fn choice(&self) -> Choice {
+        match (self.fresh, self.may_replay) {
+            (true, _) => Choice::Fresh,
+            (false, true) => Choice::Kept,
+            (false, false) => Choice::Checked,
+        }
     }
 
     /// The request as this connection is to have it. A copy of the head stays here if it may be needed again.
     fn request(&mut self, held: &Held, pool: &Pool, conn: &Conn) -> Result<Request<RequestBody>, Failure> {
-        let head = if self.may_be_needed_again(conn) { self.head.as_mut().map(lend) } else { self.head.take() };
+        let head = if self.may_replay || conn.speaks_http2() { self.head.as_mut().map(lend) } else { self.head.take() };
         let mut head = head.ok_or_else(|| internal("the request is out"))?;
         let expectation = self.exchange.expectation.get();
         if conn.speaks_http2() {
@@ -218,6 +248,10 @@ impl Courier<'_> {
             }
         } else {
             head.version = Version::HTTP_11;
+            if self.body.is_some() && !head.headers.contains_key(header::CONTENT_LENGTH) {
+                // The HTTP library would send a GET without its body otherwise.
+                head.headers.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+            }
             if !head.headers.contains_key(header::HOST)
                 && let Some(target) = pool.target()
             {
@@ -226,11 +260,7 @@ impl Courier<'_> {
                 head.headers.insert(header::HOST, host);
             }
         }
-        if self.body.is_some() && !conn.speaks_http2() && !head.headers.contains_key(header::CONTENT_LENGTH) {
-            // hyper leaves out the body of a GET or HEAD that does not say how it is framed.
-            head.headers.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
-        }
-        let first_byte = held.service.service.settings.timeouts.first_byte;
+        let first_byte = retry::patience(self, held);
         let body = match &self.body {
             Some(body) => body.attempt(held.lease.clone(), first_byte),
             None => {
@@ -245,29 +275,32 @@ impl Courier<'_> {
         Ok(request)
     }
 
-    /// True if a failure on this connection may be followed by another attempt. What hyper never sent, it gives back.
-    fn may_be_needed_again(&self, conn: &Conn) -> bool {
-        conn.speaks_http2() || (conn.is_reused() && self.may_replay)
-    }
-
     /// Ok if the request may be sent again on a fresh connection.
-    fn after_failure(&mut self, mut error: SendError, reused: bool, local: &LocalEndpoint) -> Result<(), Failure> {
-        if self.body.as_ref().is_some_and(SharedBody::client_failed) {
-            return Err(Failure::new(FailureKind::ClientBody, "the request body broke off or was malformed"));
+    fn after_failure(
+        &mut self,
+        mut error: SendError,
+        reused: bool,
+        held: &Held,
+        local: &LocalEndpoint,
+    ) -> Result<(), Failure> {
+        if let Some(fault) = self.body.as_ref().and_then(SharedBody::fault) {
+            return Err(client_fault(fault));
         }
         if let Some(unsent) = error.unsent.take() {
             self.head.get_or_insert_with(|| unsent.into_parts().0);
         }
         let unprocessed = error.is_surely_unprocessed();
-        let stale = reused && !error.answer_began;
-        let whole = self.head.is_some() && self.body.as_ref().is_none_or(SharedBody::is_whole);
-        let permitted = unprocessed || (stale && self.may_replay && !self.replayed);
-        if whole && permitted && self.attempts < ATTEMPTS_MAX {
+        let unanswered = !error.answer_began && error.kind() == FailureKind::UpstreamClosed;
+        let permitted = unprocessed || (unanswered && self.may_replay && !self.replayed);
+        if self.is_whole() && permitted && self.attempts < retry::ATTEMPTS_MAX {
             self.replayed |= !unprocessed;
             self.exchange.replayed();
             return Ok(());
         }
-        if stale {
+        if !error.answer_began && retry::may_ask_another(self, held, local) {
+            return Ok(());
+        }
+        if unanswered && reused {
             self.exchange.replay_refused();
         }
         self.exchange.worker.complain(local, &error);
@@ -278,15 +311,25 @@ impl Courier<'_> {
         Err(Failure::new(error.kind(), message))
     }
 
+    /// True while head and body are at hand to be sent once more.
+    pub(super) fn is_whole(&self) -> bool {
+        self.head.is_some() && self.body.as_ref().is_none_or(SharedBody::is_whole)
+    }
+
     /// The head of the answer is here: nothing can be replayed from now on.
     fn arrive(&mut self, held: &Held, arrived: Arrived) -> Result<Response<AnswerBody>, Failure> {
         held.lease.set_deadline(None);
         if let Some(body) = &self.body {
             body.stop_keeping();
+            if !body.has_ended() {
+                // The server may be done with a client that still sends: closing must not erase the answer.
+                self.exchange.client.conn.must_linger();
+            }
         }
         let Arrived { mut answer, conn, in_flight } = arrived;
         if answer.status() == http::StatusCode::SWITCHING_PROTOCOLS {
-            let Some(client) = self.on_upgrade.take() else {
+            let agreed = self.upgrade.take().filter(|(_, asked)| tunnel::is_agreed(asked, answer.headers()));
+            let Some((client, _)) = agreed else {
                 return Err(Failure::new(FailureKind::UpstreamMalformed, "the endpoint changed protocols unasked"));
             };
             let upstream = hyper::upgrade::on(&mut answer);
@@ -295,10 +338,9 @@ impl Courier<'_> {
         let (mut head, incoming) = answer.into_parts();
         let keep_alive = headers::keep_alive_timeout(&head.headers);
         let closes = headers::says_close(&head.headers);
-        // Transfer-Encoding overrides, and only one of the two may be passed on (RFC 9112 section 6.3).
-        let ambiguous = head.headers.contains_key(header::TRANSFER_ENCODING)
-            && head.headers.remove(header::CONTENT_LENGTH).is_some();
+        let mut reuse = arrival::settle(&mut head)?;
         headers::end_hop(&mut head.headers);
+        headers::edit(&mut head.headers, &held.service.service.settings.answer);
         headers::disown(&mut head.headers);
         headers::mark(&mut head.headers, self.exchange);
         head.version = Version::HTTP_11;
@@ -308,17 +350,20 @@ impl Courier<'_> {
         if unasked || self.leaves_body_unread(closes) {
             head.headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
-        // uvicorn closes silently after a 500: the next request must not find that out.
-        let reusable = !head.status.is_server_error() && !ambiguous && !unasked;
+        if unasked {
+            reuse = Reuse::Never;
+        }
         held.lease.set_abort(net::Abort::current());
         let body = AnswerBody::relay(RelayParts {
             incoming,
+            request: self.body.take().filter(|body| !body.has_ended()),
             exchange: self.exchange.clone(),
             conn,
             in_flight,
-            reusable,
+            reusable: reuse == Reuse::Safe,
             keep_alive,
             watch_messages: self.exchange.is_grpc,
+            idle: held.service.service.settings.timeouts.idle,
         });
         Ok(Response::from_parts(head, body))
     }
@@ -341,18 +386,14 @@ impl Courier<'_> {
             [&b"text/event-stream"[..], b"application/x-ndjson", b"application/jsonl", b"multipart/x-mixed-replace"];
         if request_open || streams.iter().any(|stream| kind.starts_with(stream)) {
             held.lease.classify(LeaseKind::Stream);
+            held.lease.lift_limit(FailureKind::RequestTimeout);
         }
     }
 }
 
-/// Gives the head away and keeps a copy without its extensions: they hold the case of the header names, which costs as
-/// much to copy as the names themselves, and a replay can do without.
+/// Gives the head away and keeps a copy.
 fn lend(head: &mut Parts) -> Parts {
-    let (mut copy, ()) = Request::new(()).into_parts();
-    copy.method.clone_from(&head.method);
-    copy.uri.clone_from(&head.uri);
-    copy.version = head.version;
-    copy.headers.clone_from(&head.headers);
+    let copy = rewrite::copy(head);
     std::mem::replace(head, copy)
 }
 
@@ -371,7 +412,7 @@ fn to_http2(head: &mut Parts, default_authority: &str) -> Result<(), Failure> {
 }
 
 /// The future's output, unless the lease's holder has to stop first.
-async fn until_interrupt<F: Future>(lease: &Lease, future: F) -> Result<F::Output, Interrupt> {
+pub(super) async fn until_interrupt<F: Future>(lease: &Lease, future: F) -> Result<F::Output, Interrupt> {
     let mut future = pin!(future);
     poll_fn(|cx| match future.as_mut().poll(cx) {
         Poll::Ready(output) => Poll::Ready(Ok(output)),
@@ -380,11 +421,22 @@ async fn until_interrupt<F: Future>(lease: &Lease, future: F) -> Result<F::Outpu
     .await
 }
 
-fn interrupted(interrupt: Interrupt) -> Failure {
+pub(super) fn interrupted(interrupt: Interrupt) -> Failure {
     match interrupt {
+        Interrupt::OverLimit(kind) => Failure::new(kind, "the request took longer than it may in all"),
         Interrupt::Cut => Failure::new(FailureKind::DrainCut, "the slot's drain deadline is over"),
         Interrupt::TimedOut => Failure::new(FailureKind::UpstreamTimeout, "no answer within timeouts.first_byte"),
     }
+}
+
+/// What the client did wrong with its body.
+fn client_fault(kind: FailureKind) -> Failure {
+    let message = match kind {
+        FailureKind::BodyTooLarge => "the request body is longer than the service takes",
+        FailureKind::BodyTimeout => "no byte of the request body within limits.body_timeout",
+        _ => "the request body broke off or was malformed",
+    };
+    Failure::new(kind, message)
 }
 
 fn internal(what: &str) -> Failure {

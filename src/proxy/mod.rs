@@ -9,6 +9,7 @@
 
 mod accept;
 mod answer;
+mod arrival;
 mod assign;
 mod body;
 mod exchange;
@@ -19,8 +20,11 @@ mod headers;
 mod interim;
 mod replay;
 mod request_id;
+mod retry;
+mod rewrite;
 mod route;
 mod tunnel;
+mod turn;
 mod view;
 mod worker;
 

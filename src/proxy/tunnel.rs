@@ -2,8 +2,8 @@
 
 use std::{future::poll_fn, pin::pin, rc::Rc, task::Poll};
 
-use http::{HeaderValue, Response, header};
-use hyper::upgrade::OnUpgrade;
+use http::{HeaderMap, HeaderValue, Response, header};
+use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
 use tokio::io::copy_bidirectional;
 
@@ -13,9 +13,10 @@ use super::{
     headers,
 };
 use crate::{
+    net,
     telemetry::FailureKind,
     upstream::{
-        InFlight,
+        self, InFlight,
         lease::{Interrupt, LeaseKind},
     },
 };
@@ -35,6 +36,7 @@ pub(super) fn open(
     let (mut head, ()) = answer.into_parts();
     let protocol = head.headers.get(header::UPGRADE).cloned();
     headers::end_hop(&mut head.headers);
+    headers::edit(&mut head.headers, &held.service.service.settings.answer);
     headers::disown(&mut head.headers);
     headers::mark(&mut head.headers, exchange);
     head.headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
@@ -46,19 +48,36 @@ pub(super) fn open(
     Response::from_parts(head, body)
 }
 
+/// True if the server changes to what was asked for, and to nothing else (RFC 9110 section 7.8).
+pub(super) fn is_agreed(asked: &HeaderValue, fields: &HeaderMap) -> bool {
+    let mut agreed = fields.get_all(header::UPGRADE).iter().flat_map(protocols).peekable();
+    agreed.peek().is_some() && agreed.all(|protocol| protocols(asked).any(|one| one.eq_ignore_ascii_case(protocol)))
+}
+
+fn protocols(value: &HeaderValue) -> impl Iterator<Item = &[u8]> {
+    value.as_bytes().split(|byte| *byte == b',').map(<[u8]>::trim_ascii).filter(|protocol| !protocol.is_empty())
+}
+
 async fn run(exchange: Rc<Exchange>, held: Held, client: OnUpgrade, upstream: OnUpgrade, in_flight: InFlight) {
-    let ended = {
-        let mut tunnel = pin!(relay(client, upstream));
-        poll_fn(|cx| {
-            if let Poll::Ready(Interrupt::Cut) = held.lease.poll_interrupt(cx) {
-                return Poll::Ready(Err(FailureKind::DrainCut));
-            }
-            tunnel.as_mut().poll(cx).map(Ok)
-        })
-        .await
-    };
-    match ended {
-        Ok(Ok(())) => exchange.completed(),
+    held.lease.lift_limit(FailureKind::RequestTimeout);
+    match while_permitted(&held, join(client, upstream)).await {
+        Ok(Some((client, upstream))) => relay(&exchange, &held, client, upstream).await,
+        // One side went away before the change was complete.
+        Ok(None) => exchange.completed(),
+        Err(cut) => exchange.fail(cut),
+    }
+    drop(in_flight);
+}
+
+async fn join(client: OnUpgrade, upstream: OnUpgrade) -> Option<(Upgraded, Upgraded)> {
+    tokio::try_join!(client, upstream).inspect_err(|error| tracing::debug!(%error, "A tunnel was not opened.")).ok()
+}
+
+/// Copies both ways; each way ends by itself. What breaks off is reset on both sides, so that nobody takes it for an end.
+async fn relay(exchange: &Rc<Exchange>, held: &Held, client: Upgraded, upstream: Upgraded) {
+    let (mut client, mut upstream) = (TokioIo::new(client), TokioIo::new(upstream));
+    match while_permitted(held, copy_bidirectional(&mut client, &mut upstream)).await {
+        Ok(Ok(_bytes)) => return exchange.completed(),
         // Which side broke off cannot be told; neither is a fault of the slot.
         Ok(Err(error)) => {
             tracing::debug!(%error, "A tunnel broke off.");
@@ -66,11 +85,51 @@ async fn run(exchange: Rc<Exchange>, held: Held, client: OnUpgrade, upstream: On
         }
         Err(cut) => exchange.fail(cut),
     }
-    drop(in_flight);
+    net::cut_upgraded(client.into_inner());
+    upstream::cut_upgraded(upstream.into_inner());
 }
 
-async fn relay(client: OnUpgrade, upstream: OnUpgrade) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-    let (client, upstream) = tokio::try_join!(client, upstream)?;
-    copy_bidirectional(&mut TokioIo::new(client), &mut TokioIo::new(upstream)).await?;
-    Ok(())
+/// The future's output, unless a deadline of the slot or the tunnel's idle time comes first.
+async fn while_permitted<F: Future>(held: &Held, future: F) -> Result<F::Output, FailureKind> {
+    let idle = held.service.service.settings.timeouts.tunnel_idle;
+    let mut future = pin!(future);
+    poll_fn(|cx| {
+        if let Poll::Ready(interrupt) = held.lease.poll_interrupt(cx) {
+            return Poll::Ready(Err(match interrupt {
+                Interrupt::Cut => FailureKind::DrainCut,
+                Interrupt::TimedOut => FailureKind::TunnelIdle,
+                Interrupt::OverLimit(kind) => kind,
+            }));
+        }
+        // Nothing wakes this task but bytes on either side.
+        held.lease.set_idle(idle);
+        future.as_mut().poll(cx).map(Ok)
+    })
+    .await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_was_asked_for_is_agreed_on() {
+        for (asked, answered, agreed) in [
+            ("websocket", &["WebSocket"][..], true),
+            ("foo/2, bar", &["bar"], true),
+            ("foo, bar", &["bar, foo"], true),
+            ("foo", &["foo", "foo"], true),
+            ("foo", &["bar"], false),
+            ("foo", &["foo, bar"], false),
+            ("foo", &["foo", "bar"], false),
+            ("foo", &[""], false),
+            ("foo", &[], false),
+        ] {
+            let mut fields = HeaderMap::new();
+            for value in answered {
+                fields.append(header::UPGRADE, value.parse().unwrap());
+            }
+            assert_eq!(is_agreed(&HeaderValue::from_static(asked), &fields), agreed, "{asked} {answered:?}");
+        }
+    }
 }

@@ -6,15 +6,22 @@ use std::{
     collections::HashMap,
     rc::Rc,
     sync::Arc,
-    time::Instant,
+    time::{Duration, Instant},
 };
+
+use tower::retry::budget::TpsBudget;
 
 use crate::{
     config::settings::ServiceSettings,
-    ids::{EndpointId, PerSlot, Slot},
+    ids::{EndpointId, PerSlot, ServiceName, Slot},
     table::{Reader, Service, SlotTable, Table},
     upstream::{Endpoint, LocalEndpoint, PoolLimits, lease::LocalTenure},
 };
+
+/// How long a request counts towards the budget.
+const BUDGET_TTL: Duration = Duration::from_secs(10);
+/// Retries that each worker may make whatever the budget says: with little traffic a percentage is nothing.
+const RETRIES_PER_SECOND_MIN: u32 = 5;
 
 /// One table, as one worker sees it.
 #[derive(Debug)]
@@ -28,6 +35,7 @@ pub(super) struct View {
 pub(super) struct LocalService {
     pub(super) service: Arc<Service>,
     slots: PerSlot<OnceCell<Rc<LocalSlot>>>,
+    budget: OnceCell<Rc<TpsBudget>>,
 }
 
 /// One slot during one tenure.
@@ -43,6 +51,8 @@ pub(super) struct LocalSlot {
 pub(super) struct Views {
     state: RefCell<State>,
     pools: RefCell<HashMap<EndpointId, Rc<LocalEndpoint>>>,
+    /// Retry budgets that live through tables, each with the percentage it was made for.
+    budgets: RefCell<HashMap<ServiceName, (u32, Rc<TpsBudget>)>>,
 }
 
 #[derive(Debug)]
@@ -54,7 +64,7 @@ struct State {
 impl Views {
     pub(super) fn new(mut reader: Reader) -> Self {
         let view = View::new(reader.load());
-        Self { state: RefCell::new(State { reader, view }), pools: RefCell::default() }
+        Self { state: RefCell::new(State { reader, view }), pools: RefCell::default(), budgets: RefCell::default() }
     }
 
     /// The newest table's view.
@@ -77,6 +87,17 @@ impl Views {
         pools.entry(endpoint.id).or_insert_with(|| Rc::new(LocalEndpoint::new(endpoint.clone(), &limits()))).clone()
     }
 
+    fn budget(&self, settings: &ServiceSettings) -> Rc<TpsBudget> {
+        let percent = settings.retry.budget_percent;
+        let new = || (percent, Rc::new(TpsBudget::new(BUDGET_TTL, RETRIES_PER_SECOND_MIN, percent as f32 / 100.0)));
+        let mut budgets = self.budgets.borrow_mut();
+        let kept = budgets.entry(settings.name.clone()).or_insert_with(new);
+        if kept.0 != percent {
+            *kept = new();
+        }
+        kept.1.clone()
+    }
+
     /// Closes what is past its time, and forgets endpoints that no table names any more.
     pub(super) fn sweep(&self, now: Instant) {
         self.pools.borrow_mut().retain(|_, local| !local.endpoint.is_withdrawn());
@@ -84,7 +105,11 @@ impl Views {
             local.pools().for_each(|pool| pool.sweep(now));
         }
         // A worker without requests would otherwise keep an old table alive.
-        self.current();
+        let view = self.current();
+        let services = &view.table.services;
+        if self.budgets.borrow().len() > services.len() {
+            self.budgets.borrow_mut().retain(|name, _| services.iter().any(|one| one.settings.name == *name));
+        }
     }
 
     /// Closes idle connections to these endpoints at once.
@@ -106,12 +131,17 @@ impl View {
     pub(super) fn service(&self, index: usize) -> &Rc<LocalService> {
         self.services[index].get_or_init(|| {
             let slots = PerSlot { blue: OnceCell::new(), green: OnceCell::new() };
-            Rc::new(LocalService { service: self.table.services[index].clone(), slots })
+            Rc::new(LocalService { service: self.table.services[index].clone(), slots, budget: OnceCell::new() })
         })
     }
 }
 
 impl LocalService {
+    /// What retries the service has left on this worker.
+    pub(super) fn budget(&self, views: &Views) -> &TpsBudget {
+        self.budget.get_or_init(|| views.budget(&self.service.settings))
+    }
+
     pub(super) fn slot(&self, slot: Slot, views: &Views) -> &Rc<LocalSlot> {
         self.slots[slot].get_or_init(|| {
             let table = self.service.slots[slot].clone();

@@ -1,12 +1,12 @@
 //! A worker: one thread, one runtime, its own connections, pools, leases and counters.
 
 use std::{
-    cell::Cell,
+    cell::{Cell, RefCell},
     fmt, io,
     net::{IpAddr, TcpStream},
     rc::Rc,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicUsize, Ordering::Relaxed},
     },
     thread,
@@ -16,17 +16,21 @@ use std::{
 use bytes::Bytes;
 use http::HeaderValue;
 use tokio::{
+    runtime::RuntimeMetrics,
     sync::{mpsc, oneshot},
     time::MissedTickBehavior,
 };
 
 use super::{answer, exchange::Client, forward::COMPLAINT_INTERVAL, handler, request_id::RequestIds, view::Views};
 use crate::{
-    config::settings::Limits,
-    net::{ConnRules, Patrol, Refusals, serve},
+    config::settings::ClientRules,
+    net::{ConnRules, Patrol, Refusals, serve, tls::ServerTls},
     table::Reader,
     telemetry::{AccessSink, FailureKind, Registry},
-    upstream::{Balancer, LocalEndpoint, Order, ReplayBudget, lease::Ledger},
+    upstream::{
+        Balancer, LocalEndpoint, Order, ReplayBudget,
+        lease::{Ledger, Patience},
+    },
 };
 
 /// How often time limits are looked at. They are met up to this much late.
@@ -50,7 +54,9 @@ pub enum Command {
 pub struct WorkerOptions {
     pub index: usize,
     pub workers: usize,
-    pub limits: Limits,
+    pub clients: Arc<ClientRules>,
+    /// `None`: clients speak in clear.
+    pub tls: Option<ServerTls>,
     pub registry: Registry,
     pub access: Option<AccessSink>,
 }
@@ -62,6 +68,7 @@ pub struct WorkerHandle {
     /// Control's end.
     pub orders: mpsc::Sender<Order>,
     connections: Arc<AtomicUsize>,
+    runtime: Arc<OnceLock<RuntimeMetrics>>,
 }
 
 /// The state of a worker; lives on its thread.
@@ -74,12 +81,19 @@ pub(super) struct Worker {
     pub(super) request_ids: RequestIds,
     pub(super) registry: Registry,
     pub(super) access: Option<AccessSink>,
+    /// Followed at reloads, by open connections too.
+    clients: RefCell<Arc<ClientRules>>,
     patrol: Rc<Patrol>,
     connections: Arc<AtomicUsize>,
     complained: Cell<Option<Instant>>,
 }
 
 impl WorkerHandle {
+    /// Tasks that live on the worker's runtime.
+    pub fn tasks(&self) -> usize {
+        self.runtime.get().map_or(0, RuntimeMetrics::num_alive_tasks)
+    }
+
     /// Open client connections.
     pub fn connections(&self) -> usize {
         self.connections.load(Relaxed)
@@ -108,12 +122,16 @@ pub fn spawn_worker(
     let (inbox, commands) = mpsc::channel(INBOX);
     let (orders, ordered) = mpsc::channel(INBOX);
     let connections = Arc::new(AtomicUsize::new(0));
-    let handle = WorkerHandle { inbox, orders, connections: connections.clone() };
+    let metrics = Arc::new(OnceLock::new());
+    let handle = WorkerHandle { inbox, orders, connections: connections.clone(), runtime: metrics.clone() };
     let runtime = tokio::runtime::Builder::new_current_thread();
     let thread = thread::Builder::new().name(format!("worker-{}", options.index)).spawn(move || {
         let mut runtime = runtime;
         match runtime.enable_all().build_local(tokio::runtime::LocalOptions::default()) {
-            Ok(runtime) => runtime.block_on(run(options, reader(), commands, ordered, connections)),
+            Ok(runtime) => {
+                metrics.get_or_init(|| runtime.metrics());
+                runtime.block_on(run(options, reader(), commands, ordered, connections));
+            }
             Err(error) => tracing::error!(%error, "A worker could not start its runtime."),
         }
     })?;
@@ -127,8 +145,7 @@ async fn run(
     mut orders: mpsc::Receiver<Order>,
     connections: Arc<AtomicUsize>,
 ) {
-    let mut limits = options.limits.clone();
-    let mut rules = Rc::new(ConnRules::new(&limits));
+    let mut rules = Rc::new(ConnRules::new(options.clients.clone(), options.tls.clone(), options.registry.clone()));
     let worker = Worker::new(options, reader, connections);
     let mut tick = tokio::time::interval(TICK);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -149,13 +166,13 @@ async fn run(
                 None => return,
             },
             Some(order) = orders.recv() => match order {
-                Order::Limits(new) => {
-                    limits = *new;
-                    rules = Rc::new(ConnRules::new(&limits));
+                Order::Clients(clients) => {
+                    worker.clients.replace(clients.clone());
+                    rules = Rc::new(rules.with_clients(clients));
                 }
                 order => worker.obey(order),
             },
-            _ = tick.tick() => worker.tick(&limits),
+            _ = tick.tick() => worker.tick(&rules.clients),
         }
         if finishing && worker.is_empty() && commands.is_empty() {
             return;
@@ -171,10 +188,11 @@ impl Worker {
             views: Views::new(reader),
             ledger: Ledger::new(options.index),
             balancer: Balancer::new(0x9e37_79b9_7f4a_7c15 ^ (options.index as u64 + 1)),
-            replay_budget: ReplayBudget::new(options.limits.replay_buffer_total / options.workers.max(1)),
+            replay_budget: ReplayBudget::new(options.clients.limits.replay_buffer_total / options.workers.max(1)),
             request_ids,
             registry: options.registry,
             access: options.access,
+            clients: RefCell::new(options.clients),
             patrol: Patrol::new(Instant::now()),
             connections,
             complained: Cell::new(None),
@@ -187,7 +205,7 @@ impl Worker {
             // Who asked may have given up waiting; the answer is then for nobody.
             Order::Oldest { tenures, reply } => drop(reply.send(self.ledger.oldest(&tenures, Instant::now()))),
             Order::Cut { tenures, reply } => drop(reply.send(self.ledger.cut(tenures.as_deref()))),
-            Order::Limits(_) => {}
+            Order::Clients(_) => {}
         }
     }
 
@@ -207,7 +225,7 @@ impl Worker {
             };
             let patrol = worker.patrol.clone();
             serve(stream, rules, patrol, &*worker.clone(), |conn| {
-                let address = HeaderValue::from_str(&conn.peer.to_canonical().to_string());
+                let address = HeaderValue::from_str(&conn.peer.to_string());
                 let address = address.unwrap_or_else(|_| HeaderValue::from_static("unknown"));
                 let client = Rc::new(Client { conn, address });
                 hyper::service::service_fn(move |request| handler::handle(worker.clone(), client.clone(), request))
@@ -216,14 +234,19 @@ impl Worker {
         });
     }
 
-    fn tick(&self, limits: &Limits) {
+    fn tick(&self, ClientRules { limits, .. }: &ClientRules) {
         let now = Instant::now();
-        self.patrol.tick(now, limits.header_timeout, limits.idle_timeout);
-        self.ledger.tick(now);
+        self.patrol.tick(now, limits);
+        self.ledger.tick(now, Patience { body: limits.body_timeout, send: limits.send_timeout });
         self.views.sweep(now);
         if let Some(access) = &self.access {
             access.flush();
         }
+    }
+
+    /// True if this peer's word about a client is taken.
+    pub(super) fn trusts(&self, peer: IpAddr) -> bool {
+        self.clients.borrow().trusted_proxies.iter().any(|network| network.contains(&peer))
     }
 
     fn is_empty(&self) -> bool {

@@ -22,6 +22,7 @@ pub(super) fn entry(service: &str, action: Action, generation: u64) -> HistoryEn
         from: None,
         to: None,
         version: None,
+        endpoints: Vec::new(),
         forced: false,
         reason: None,
         gate: None,

@@ -33,10 +33,12 @@ impl Publisher {
     ///
     /// When this returns, every request that starts later reads this table or a newer one: P1.
     pub fn publish(&mut self, table: Arc<Table>) {
-        let kept: HashSet<*const _> = table.serving().map(Arc::as_ptr).collect();
+        let kept: HashSet<*const _> = table.serving().map(|slot| Arc::as_ptr(&slot.tenure)).collect();
         let old = self.pointer.swap(table);
-        for tenure in old.serving().filter(|tenure| !kept.contains(&Arc::as_ptr(tenure))) {
-            tenure.retire();
+        for slot in old.serving().filter(|slot| !kept.contains(&Arc::as_ptr(&slot.tenure))) {
+            slot.tenure.retire();
+            // Who waits for a place there has to look for the slot that serves now.
+            slot.turnstile.leave();
         }
     }
 

@@ -9,7 +9,7 @@ use crate::{
     config::settings::{MatchRule, ServiceSettings},
     ids::{Generation, PerSlot, Slot},
     telemetry::SlotMetrics,
-    upstream::{Endpoint, lease::Tenure},
+    upstream::{Endpoint, Turnstile, lease::Tenure},
 };
 
 /// A snapshot: routes → services → slots → endpoints and policies.
@@ -39,6 +39,8 @@ pub struct SlotTable {
     /// Retired for a slot that stands by.
     pub tenure: Arc<Tenure>,
     pub metrics: Arc<SlotMetrics>,
+    /// Who may go in, and who waits. It belongs to what stands in the slot, so that it counts over tenures.
+    pub turnstile: Arc<Turnstile>,
 }
 
 impl Table {
@@ -53,8 +55,8 @@ impl Table {
         Self { routes, services }
     }
 
-    /// The tenures that serve.
-    pub fn serving(&self) -> impl Iterator<Item = &Arc<Tenure>> {
-        self.services.iter().map(|service| &service.slots[service.active].tenure)
+    /// The slots that serve.
+    pub fn serving(&self) -> impl Iterator<Item = &Arc<SlotTable>> {
+        self.services.iter().map(|service| &service.slots[service.active])
     }
 }

@@ -61,8 +61,14 @@ failure_kinds! {
     UnknownCoding = ("unknown_transfer_coding", 501, 12, Client),
     /// The client's body broke off or was malformed.
     ClientBody = ("client_body", 400, 3, Client),
+    /// The request body is longer than the service's `request.body_max`.
+    BodyTooLarge = ("body_too_large", 413, 8, Client),
+    /// No byte of the request body for `limits.body_timeout`.
+    BodyTimeout = ("body_timeout", 408, 4, Client),
     /// The client went away before the answer was complete.
     ClientGone = ("client_gone", 499, 1, Client),
+    /// The client took nothing of its answer for `limits.send_timeout`.
+    ClientStalled = ("client_stalled", 499, 1, Client),
     /// The active slot has no endpoint.
     SlotEmpty = ("slot_empty", 503, 14, Proxy),
     /// A gRPC call, and no endpoint of the slot speaks HTTP/2.
@@ -81,6 +87,16 @@ failure_kinds! {
     UpstreamMalformed = ("upstream_malformed", 502, 13, Upstream),
     /// No first byte of an answer within `timeouts.first_byte`.
     UpstreamTimeout = ("upstream_timeout", 504, 4, Upstream),
+    /// Nothing of an answer within `timeouts.idle`, though it had begun.
+    UpstreamIdle = ("upstream_idle", 504, 4, Upstream),
+    /// The request was not done within `timeouts.request`.
+    RequestTimeout = ("request_timeout", 504, 4, Upstream),
+    /// Nothing passed through an upgraded connection within `timeouts.tunnel_idle`.
+    TunnelIdle = ("tunnel_idle", 504, 4, Proxy),
+    /// As many requests as `limits.queue` permits wait for the slot already.
+    QueueFull = ("queue_full", 429, 8, Proxy),
+    /// The request's turn did not come within `limits.queue_timeout`.
+    QueueTimeout = ("queue_timeout", 503, 14, Proxy),
     /// The answer broke off.
     UpstreamCut = ("upstream_cut", 502, 14, Upstream),
     /// A drain or shutdown deadline cut the request.

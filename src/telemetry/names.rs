@@ -16,6 +16,9 @@ metrics! {
     IN_FLIGHT = ("verdigris_in_flight", "Leases held, by service, slot, version and kind (unary, stream, tunnel).");
     REPLAYS = ("verdigris_replays_total", "Requests sent again on a fresh connection, by service, slot and version.");
     REPLAYS_REFUSED = ("verdigris_replays_refused_total", "Failures of a reused connection that could not be replayed, by service, slot and version.");
+    RETRIES = ("verdigris_retries_total", "Requests sent to another endpoint after one failed them, by service, slot and version.");
+    RETRIES_REFUSED = ("verdigris_retries_refused_total", "Retries that the budget did not allow, by service, slot and version.");
+    QUEUED = ("verdigris_queued", "Requests that wait for their turn, by service and slot.");
     UNROUTED = ("verdigris_unrouted_failures_total", "Requests that failed before a service took them, by kind.");
     ACTIVE = ("verdigris_active", "1 for the slot that serves, 0 for the other, by service and slot.");
     GENERATION = ("verdigris_generation", "The service's generation.");
@@ -23,7 +26,11 @@ metrics! {
     HEALTHY = ("verdigris_endpoint_healthy", "1 if the endpoint is healthy, 0 if not or not probed yet.");
     RELOADS = ("verdigris_reloads_total", "Readings of the config file, by outcome (applied, unchanged, refused).");
     RELOAD_OK = ("verdigris_config_ok", "0 while the config file on disk is refused and an older one serves on.");
+    CERTIFICATES_OK = ("verdigris_tls_certificates_ok", "0 while certificate files on disk cannot be used and older ones serve on, by listener.");
+    CERTIFICATE_EXPIRES = ("verdigris_tls_certificate_expires_timestamp_seconds", "When a certificate that serves expires, by listener and file.");
+    CONNECTION_FAILURES = ("verdigris_connection_failures_total", "Client connections that ended before their first request, by kind (tls_handshake, plain_http, proxy_header).");
     CONNECTIONS = ("verdigris_client_connections", "Open client connections, by worker.");
+    TASKS = ("verdigris_tasks", "Tasks that live on a worker: connections of both sides and what serves them, by worker.");
     LEASES_CUT = ("verdigris_leases_cut_total", "Leases cut by a drain deadline, by service and slot.");
     ACCESS_DROPPED = ("verdigris_access_records_dropped_total", "Access records dropped because the log could not keep up.");
     BUILD = ("verdigris_build_info", "Always 1; the version is a label.");

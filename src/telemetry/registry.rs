@@ -19,7 +19,7 @@ use super::{
 };
 use crate::ids::{ServiceName, Slot};
 
-/// One value of a gauge, asked for at scrape time.
+/// One value, asked for at scrape time: of a counter if the name ends in `_total`, else of a gauge.
 #[derive(Clone, Debug)]
 pub struct GaugeSample {
     /// One of the constants in `names`.
@@ -44,6 +44,7 @@ struct Inner {
     switches: IntCounterVec,
     reloads: IntCounterVec,
     unrouted: IntCounterVec,
+    connection_failures: IntCounterVec,
     access_dropped: Mutex<Option<Arc<AtomicU64>>>,
 }
 
@@ -68,6 +69,10 @@ impl Registry {
         let switches = counter(names::SWITCHES, &["service", "action", "outcome"])?;
         let reloads = counter(names::RELOADS, &["outcome"])?;
         let unrouted = counter(names::UNROUTED, &["kind"])?;
+        let connection_failures = counter(names::CONNECTION_FAILURES, &["kind"])?;
+        for kind in ["tls_handshake", "plain_http", "proxy_header"] {
+            connection_failures.with_label_values(&[kind]);
+        }
         for outcome in ["applied", "unchanged", "refused"] {
             reloads.with_label_values(&[outcome]);
         }
@@ -81,6 +86,7 @@ impl Registry {
                 switches,
                 reloads,
                 unrouted,
+                connection_failures,
                 access_dropped: Mutex::default(),
             }),
         })
@@ -114,6 +120,11 @@ impl Registry {
         self.inner.unrouted.with_label_values(&[kind.as_str()]).inc();
     }
 
+    /// Counts a client connection that ended before its first request. Off the hot path.
+    pub fn connection_failed(&self, kind: &str) {
+        self.inner.connection_failures.with_label_values(&[kind]).inc();
+    }
+
     /// Says where some gauges come from; asked at each scrape.
     pub fn add_gauges(&self, source: GaugeSource) {
         self.inner.gauges.lock().unwrap_or_else(PoisonError::into_inner).push(source);
@@ -136,7 +147,7 @@ impl Registry {
             self.inner.gauges.lock().unwrap_or_else(PoisonError::into_inner).iter().flat_map(|source| source())
         {
             let labels: Vec<_> = sample.labels.iter().map(|(key, value)| (*key, value.as_str())).collect();
-            families.gauge(sample.metric, &labels, sample.value);
+            families.sample(sample.metric, &labels, sample.value);
         }
         let dropped = self.inner.access_dropped.lock().unwrap_or_else(PoisonError::into_inner).clone();
         families.counter(names::ACCESS_DROPPED, &[], dropped.map_or(0, |count| count.load(Relaxed)));
@@ -178,6 +189,15 @@ impl Families {
         self.add(name, MetricType::GAUGE, metric);
     }
 
+    /// A value that was read from elsewhere; its name says what it is.
+    fn sample(&mut self, name: (&'static str, &'static str), labels: &[(&str, &str)], value: f64) {
+        if name.0.ends_with("_total") {
+            self.counter(name, labels, value as u64);
+        } else {
+            self.gauge(name, labels, value);
+        }
+    }
+
     fn histogram(&mut self, name: (&'static str, &'static str), labels: &[(&str, &str)], sum: &HistogramSum) {
         let mut count = 0;
         let mut buckets = Vec::with_capacity(BUCKETS_US.len());
@@ -216,6 +236,8 @@ impl Families {
         }
         self.counter(names::REPLAYS, &own, sums.replays);
         self.counter(names::REPLAYS_REFUSED, &own, sums.replays_refused);
+        self.counter(names::RETRIES, &own, sums.retries);
+        self.counter(names::RETRIES_REFUSED, &own, sums.retries_refused);
         self.histogram(names::DURATION, &own, &sums.duration);
         self.histogram(names::FIRST_BYTE, &own, &sums.first_byte);
     }
@@ -245,7 +267,11 @@ mod tests {
         iris.failed(0, FailureKind::UpstreamClosed);
         registry.change(&"iris".parse().unwrap(), "switch", "done");
         registry.add_gauges(Box::new(|| {
-            vec![GaugeSample { metric: names::GENERATION, labels: vec![("service", "iris".into())], value: 7.0 }]
+            let labels = || vec![("service", "iris".into())];
+            vec![
+                GaugeSample { metric: names::GENERATION, labels: labels(), value: 7.0 },
+                GaugeSample { metric: names::LEASES_CUT, labels: labels(), value: 2.0 },
+            ]
         }));
         let page = registry.render();
         for line in [
@@ -254,6 +280,9 @@ mod tests {
             r#"verdigris_request_duration_seconds_bucket{service="iris",slot="blue",version="v1",le="0.005"} 1"#,
             r#"verdigris_request_duration_seconds_bucket{service="iris",slot="blue",version="v1",le="+Inf"} 1"#,
             r#"verdigris_generation{service="iris"} 7"#,
+            "# TYPE verdigris_generation gauge",
+            r#"verdigris_leases_cut_total{service="iris"} 2"#,
+            "# TYPE verdigris_leases_cut_total counter",
             r#"verdigris_switches_total{action="switch",outcome="done",service="iris"} 1"#,
         ] {
             assert!(page.contains(line), "{line} not in\n{page}");

@@ -40,6 +40,8 @@ struct Shard {
     failures: [AtomicU64; FailureKind::ALL.len()],
     replays: AtomicU64,
     replays_refused: AtomicU64,
+    retries: AtomicU64,
+    retries_refused: AtomicU64,
     duration: Histogram,
     first_byte: Histogram,
 }
@@ -65,6 +67,8 @@ pub(super) struct SlotSums {
     pub(super) failures: [u64; FailureKind::ALL.len()],
     pub(super) replays: u64,
     pub(super) replays_refused: u64,
+    pub(super) retries: u64,
+    pub(super) retries_refused: u64,
     pub(super) duration: HistogramSum,
     pub(super) first_byte: HistogramSum,
 }
@@ -122,6 +126,12 @@ impl SlotMetrics {
         bump(&self.shards[worker].replays_refused, 1);
     }
 
+    /// Another endpoint was asked; or would have been, had the budget `afforded` it.
+    pub fn retried(&self, worker: usize, afforded: bool) {
+        let shard = &self.shards[worker];
+        bump(if afforded { &shard.retries } else { &shard.retries_refused }, 1);
+    }
+
     pub(super) fn sums(&self) -> SlotSums {
         let mut sums = SlotSums::default();
         for shard in &self.shards {
@@ -133,6 +143,8 @@ impl SlotMetrics {
             }
             sums.replays += shard.replays.load(Relaxed);
             sums.replays_refused += shard.replays_refused.load(Relaxed);
+            sums.retries += shard.retries.load(Relaxed);
+            sums.retries_refused += shard.retries_refused.load(Relaxed);
             shard.duration.add_to(&mut sums.duration);
             shard.first_byte.add_to(&mut sums.first_byte);
         }

@@ -23,12 +23,17 @@ use super::{
     expectation::{Expectation, HeldBack},
     lease::Lease,
 };
+use crate::telemetry::FailureKind;
 
 /// Why a request body ended early.
 #[derive(Debug, thiserror::Error)]
 pub enum BodyFailed {
     #[error("the client's request body broke off or was malformed: {0}")]
     Client(#[source] hyper::Error),
+    #[error("the client's request body is longer than the service takes")]
+    TooLarge,
+    #[error("the client sent nothing of its request body for too long")]
+    Stalled,
     #[error("the attempt was given up for a replay")]
     Superseded,
 }
@@ -54,6 +59,17 @@ impl ReplayBudget {
     }
 }
 
+/// What a request body may be.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct BodyBounds {
+    /// Bytes of it; `None`: any number.
+    pub bytes_max: Option<u64>,
+    /// Bytes kept of it for a replay, if the budget allows; 0 keeps nothing.
+    pub kept_max: usize,
+    /// The client may be silent inside it for as long as it likes: a gRPC stream waits for something to say.
+    pub may_pause: bool,
+}
+
 /// A client's request body, shared by the attempts to send it.
 #[derive(Clone)]
 pub struct SharedBody(Rc<Inner>);
@@ -61,8 +77,7 @@ pub struct SharedBody(Rc<Inner>);
 struct Inner {
     state: RefCell<State>,
     budget: Rc<ReplayBudget>,
-    /// Bytes this body may keep.
-    kept_max: usize,
+    bounds: BodyBounds,
 }
 
 struct State {
@@ -74,7 +89,10 @@ struct State {
     /// The attempt that may read; earlier ones are given up.
     attempt: u32,
     ended: bool,
-    client_failed: bool,
+    /// Bytes read from the client.
+    read_bytes: u64,
+    /// What the client did wrong.
+    fault: Option<FailureKind>,
     /// Something has been read from the client.
     touched: bool,
     /// An answer has begun.
@@ -95,28 +113,31 @@ pub struct Attempt {
     attempt: u32,
     position: usize,
     trailers_sent: bool,
+    /// The server could take more than the client has sent.
+    waits: bool,
     lease: Lease,
     /// How long the answer may take to begin, counted from the end of this body.
     first_byte: Option<Duration>,
 }
 
 impl SharedBody {
-    /// Wraps a client's body, which may keep `kept_max` bytes if the budget allows; 0 keeps nothing.
-    pub fn new(incoming: Incoming, kept_max: usize, budget: &Rc<ReplayBudget>) -> Self {
+    /// Wraps a client's body.
+    pub fn new(incoming: Incoming, bounds: BodyBounds, budget: &Rc<ReplayBudget>) -> Self {
         let state = State {
             incoming,
             kept: Vec::new(),
             kept_bytes: 0,
             kept_trailers: None,
-            keeping: kept_max > 0,
+            keeping: bounds.kept_max > 0,
             attempt: 0,
             ended: false,
-            client_failed: false,
+            read_bytes: 0,
+            fault: None,
             touched: false,
             answered: false,
             held_back: None,
         };
-        Self(Rc::new(Inner { state: RefCell::new(state), budget: budget.clone(), kept_max }))
+        Self(Rc::new(Inner { state: RefCell::new(state), budget: budget.clone(), bounds }))
     }
 
     /// A new attempt, reading from the start. Earlier attempts fail from here on. When the body's end has been read,
@@ -129,6 +150,7 @@ impl SharedBody {
             attempt: state.attempt,
             position: 0,
             trailers_sent: false,
+            waits: false,
             lease,
             first_byte,
         })
@@ -142,12 +164,12 @@ impl SharedBody {
     /// True while everything read from the client so far is still at hand.
     pub fn is_whole(&self) -> bool {
         let state = self.0.state.borrow();
-        !state.client_failed && (state.keeping || !state.touched)
+        state.fault.is_none() && (state.keeping || !state.touched)
     }
 
-    /// True if it was the client's stream that failed.
-    pub fn client_failed(&self) -> bool {
-        self.0.state.borrow().client_failed
+    /// What the client did wrong, if it was the client's stream that failed.
+    pub fn fault(&self) -> Option<FailureKind> {
+        self.0.state.borrow().fault
     }
 
     /// True once the client's last byte has been read.
@@ -168,7 +190,7 @@ impl Inner {
         if !state.keeping {
             return;
         }
-        let fits = state.kept_bytes + data.len() <= self.kept_max;
+        let fits = state.kept_bytes + data.len() <= self.bounds.kept_max;
         if fits && self.budget.take(data.len()) {
             state.kept_bytes += data.len();
             state.kept.push(data.clone());
@@ -215,8 +237,30 @@ impl Attempt {
             }
             state.held_back = None;
         }
-        let frame = ready!(Pin::new(&mut state.incoming).poll_frame(cx));
-        Poll::Ready(self.take_down(&inner, state, frame))
+        match Pin::new(&mut state.incoming).poll_frame(cx) {
+            Poll::Ready(frame) => {
+                self.stop_waiting();
+                if state.answered {
+                    // What the client still sends keeps a conversation alive, too.
+                    self.lease.touch();
+                }
+                Poll::Ready(self.take_down(&inner, state, frame))
+            }
+            Poll::Pending if inner.bounds.may_pause => Poll::Pending,
+            Poll::Pending => {
+                self.waits = true;
+                ready!(self.lease.poll_body_patience(cx));
+                state.fault = Some(FailureKind::BodyTimeout);
+                Poll::Ready(Some(Err(BodyFailed::Stalled)))
+            }
+        }
+    }
+
+    /// The client is no longer waited for.
+    fn stop_waiting(&mut self) {
+        if std::mem::take(&mut self.waits) {
+            self.lease.body_came();
+        }
     }
 
     /// Notes what came from the client.
@@ -230,11 +274,16 @@ impl Attempt {
         match frame {
             None => self.end(state),
             Some(Err(error)) => {
-                state.client_failed = true;
+                state.fault = Some(FailureKind::ClientBody);
                 return Some(Err(BodyFailed::Client(error)));
             }
             Some(Ok(frame)) => {
                 if let Some(data) = frame.data_ref() {
+                    state.read_bytes += data.len() as u64;
+                    if inner.bounds.bytes_max.is_some_and(|most| state.read_bytes > most) {
+                        state.fault = Some(FailureKind::BodyTooLarge);
+                        return Some(Err(BodyFailed::TooLarge));
+                    }
                     inner.keep(state, data);
                     self.position = state.kept.len();
                     if state.incoming.is_end_stream() {
@@ -259,6 +308,12 @@ impl Attempt {
         {
             self.lease.set_deadline(Some(Instant::now() + limit));
         }
+    }
+}
+
+impl Drop for Attempt {
+    fn drop(&mut self) {
+        self.stop_waiting();
     }
 }
 

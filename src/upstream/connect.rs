@@ -29,6 +29,8 @@ pub enum ConnectError {
     Timeout { url: String, within: Duration },
     #[error("{url}: the HTTP handshake failed: {source}")]
     Handshake { url: String, source: hyper::Error },
+    #[error("{url}: refused connections a moment ago, and another request finds out whether it is back")]
+    Down { url: String },
 }
 
 impl ConnectError {
@@ -36,7 +38,9 @@ impl ConnectError {
     pub fn kind(&self) -> FailureKind {
         match self {
             ConnectError::Name { .. } => FailureKind::UpstreamName,
-            ConnectError::Io { .. } | ConnectError::Handshake { .. } => FailureKind::UpstreamConnect,
+            ConnectError::Io { .. } | ConnectError::Handshake { .. } | ConnectError::Down { .. } => {
+                FailureKind::UpstreamConnect
+            }
             ConnectError::Timeout { .. } => FailureKind::UpstreamConnectTimeout,
         }
     }
@@ -138,6 +142,16 @@ impl Target {
 pub enum UpstreamStream {
     Tcp(TcpStream),
     Unix(UnixStream),
+}
+
+impl UpstreamStream {
+    /// Makes the close that follows a reset. On a Unix socket there is none; its peer sees the end.
+    pub(super) fn cut(&self) {
+        if let UpstreamStream::Tcp(stream) = self {
+            // A socket that cannot be told so is closed in the ordinary way.
+            let _ = socket2::SockRef::from(stream).set_linger(Some(Duration::ZERO));
+        }
+    }
 }
 
 macro_rules! each {

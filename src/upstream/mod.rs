@@ -16,13 +16,15 @@ pub mod health;
 pub mod lease;
 mod orders;
 mod pool;
+mod turnstile;
 mod wire;
 
 pub use balance::{Balancer, InFlight, LocalEndpoint};
-pub use body::{BodyFailed, ReplayBudget, RequestBody, SharedBody};
+pub use body::{BodyBounds, BodyFailed, ReplayBudget, RequestBody, SharedBody};
 pub use connect::{ConnectError, Target, UpstreamStream};
 pub use endpoint::{Endpoint, HealthView};
 pub use expectation::Expectation;
 pub use orders::{Order, Workers};
-pub use pool::{Conn, Pool, PoolLimits, SendError};
-pub use wire::WireFacts;
+pub use pool::{Choice, Conn, Pool, PoolLimits, SendError};
+pub use turnstile::{Place, Turnstile};
+pub use wire::{WireFacts, cut_upgraded};

@@ -5,7 +5,7 @@ use std::{fmt, sync::Arc, time::Duration};
 use tokio::sync::{mpsc, oneshot};
 
 use super::lease::Tenure;
-use crate::{config::settings::Limits, ids::EndpointId};
+use crate::{config::settings::ClientRules, ids::EndpointId};
 
 /// An order to one worker.
 pub enum Order {
@@ -15,8 +15,8 @@ pub enum Order {
     Oldest { tenures: Arc<[Arc<Tenure>]>, reply: oneshot::Sender<Vec<Option<Duration>>> },
     /// Cut every lease of these tenures, or all; say how many.
     Cut { tenures: Option<Arc<[Arc<Tenure>]>>, reply: oneshot::Sender<u64> },
-    /// New limits: for new connections, and from the next tick on.
-    Limits(Box<Limits>),
+    /// New rules for clients: for new connections, and from the next tick on.
+    Clients(Arc<ClientRules>),
 }
 
 /// All workers, as control sees them.
@@ -48,10 +48,12 @@ impl Workers {
         }
     }
 
-    /// Gives the workers new limits.
-    pub async fn limits(&self, limits: &Limits) {
+    /// Gives the workers new rules for clients.
+    pub async fn clients(&self, rules: ClientRules) {
+        let rules = Arc::new(rules);
         for inbox in self.inboxes.iter() {
-            let _ = inbox.send(Order::Limits(Box::new(limits.clone()))).await;
+            // A worker that has ended has no clients.
+            let _ = inbox.send(Order::Clients(rules.clone())).await;
         }
     }
 
@@ -97,7 +99,7 @@ impl fmt::Debug for Order {
             Order::CloseIdle(_) => "CloseIdle",
             Order::Oldest { .. } => "Oldest",
             Order::Cut { .. } => "Cut",
-            Order::Limits(_) => "Limits",
+            Order::Clients(_) => "Clients",
         })
     }
 }

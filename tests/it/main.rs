@@ -9,21 +9,34 @@
 )]
 
 mod bad_input;
+mod body_limits;
+mod client_timeouts;
 mod drain;
+mod edits;
 mod grpc;
 mod headers;
 mod house;
 mod promises;
+mod proxy_protocol;
+mod queue;
 mod readme;
 mod reload;
+mod replay_soak;
 mod restart;
+mod retries;
+mod rollback;
 mod routing;
 mod shutdown;
+mod soak;
 mod streaming;
 mod support;
 mod switching;
 mod tenures;
+mod tls;
+mod trust;
 mod under_load;
 mod upstream_faults;
+mod upstream_timeouts;
+mod upstream_wire;
 mod websocket;
 mod wire;

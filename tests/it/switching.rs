@@ -148,7 +148,7 @@ async fn an_empty_slot_is_refused_even_with_force() {
 }
 
 /// Fails when: in `control::effects`, `publish_change` does not take over the new contents, as it happens when the
-/// answer goes out before it.
+/// answer goes out before it, or `write_journal` notes the version that serves instead of the one put in.
 #[tokio::test]
 async fn new_endpoints_in_standby_serve_after_the_next_switch() {
     let (_blue, _green, proxy) = pair().await;
@@ -156,6 +156,8 @@ async fn new_endpoints_in_standby_serve_after_the_next_switch() {
     let reply = proxy.admin.put_slot("iris", "green", json!({"endpoints": [teal.url()], "version": "v3"})).await;
     assert_eq!((reply.status, &reply.json["outcome"]), (200, &json!("replaced")), "{}", reply.text);
     assert_eq!(proxy.once(&get("/")).await.colour(), "blue", "standby has no traffic");
+    let entry = &proxy.admin.history("iris").await[0];
+    assert_eq!((&entry["version"], &entry["endpoints"]), (&json!("v3"), &json!([teal.url()])), "{entry}");
     proxy.switch("green").await;
     let answer = proxy.once(&get("/")).await;
     assert_eq!((answer.colour().as_str(), answer.field("x-verdigris-version").as_deref()), ("teal", Some("v3")));

@@ -8,14 +8,15 @@ use tokio::time::{Instant, sleep_until};
 
 use super::{change::TIMEOUT_DEFAULT, slot_path};
 use crate::{
-    api::{DrainRequest, DrainStatus},
+    api::{DrainRequest, DrainStatus, Problem, ProblemKind},
     cli::{args, client::Answer, error::CliError, exit::ExitCode, render, session::Session},
     ids::{ServiceName, Slot},
 };
 
 /// Tell whether a slot is safe to delete, and wait for it.
 ///
-/// Exit code 0 means that it is safe to delete; 3 that it is not, or not in time.
+/// Exit code 0 means that it is safe to delete; 3 that it is not, or not in time; 2 that --wait would be in vain,
+/// because the slot is active and nothing moves traffic away from it.
 #[derive(Clone, Debug, ClapArgs)]
 pub struct DrainArgs {
     /// The service's name.
@@ -63,6 +64,9 @@ async fn wait(
     let deadline = Instant::now() + args.timeout.unwrap_or(TIMEOUT_DEFAULT);
     let mut told = String::new();
     while !answer.value.safe_to_delete && Instant::now() < deadline {
+        if answer.value.serves_on {
+            return Err(serves_on(args));
+        }
         if told != answer.value.why {
             told.clone_from(&answer.value.why);
             session.progress(&format!("{}: waiting: {told}", args.slot));
@@ -76,6 +80,14 @@ async fn wait(
         }
     }
     Ok(answer)
+}
+
+/// To wait for a slot that goes on serving would be to wait for ever.
+fn serves_on(args: &DrainArgs) -> CliError {
+    let message = format!("slot {} of service {} is active; it drains only after a switch", args.slot, args.service);
+    let hint = format!("switch to {} first: verdigris switch {}", args.slot.other(), args.service);
+    let problem = Box::new(Problem::new(ProblemKind::Refused, message).hint(hint));
+    CliError::Problem { json: serde_json::to_string_pretty(&problem).unwrap_or_default(), problem }
 }
 
 fn path(args: &DrainArgs) -> String {

@@ -19,6 +19,7 @@ pub(in crate::cli) fn draining() -> DrainStatus {
         oldest_ms: Some(1_500),
         cut: 0,
         safe_to_delete: false,
+        serves_on: false,
         why: "2 requests still running".into(),
     }
 }
@@ -77,6 +78,7 @@ pub(in crate::cli) fn history() -> History {
         from: Some(Slot::Blue),
         to: Some(Slot::Green),
         version: Some("2026-12-01".into()),
+        endpoints: Vec::new(),
         forced: true,
         reason: Some("weekly model".into()),
         gate: None,

@@ -79,7 +79,13 @@ impl Check<'_> {
         let knows_callers = token_file.is_some() || tls.as_ref().is_some_and(TlsSettings::knows_clients);
         let span = listen.span();
         let listen = match listen.get_ref().strip_prefix("unix:") {
-            Some(path) => AdminListen::Unix(self.socket_path(span, path)),
+            Some(path) => {
+                if let Some(tls) = &given.tls {
+                    let hint = "take the table out; only the socket's owner can connect to it";
+                    self.warn(tls.span(), "a unix socket is not spoken to over TLS", hint);
+                }
+                AdminListen::Unix(self.socket_path(span, path))
+            }
             None => AdminListen::Tcp(self.admin_address(span, listen.get_ref(), knows_callers)),
         };
         AdminSettings { listen, token_file, tls }

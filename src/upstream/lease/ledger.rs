@@ -4,7 +4,7 @@
 //! up to one tick late.
 
 use std::{
-    cell::RefCell,
+    cell::{Cell, RefCell},
     fmt,
     rc::Rc,
     sync::Arc,
@@ -14,8 +14,14 @@ use std::{
 
 use slab::Slab;
 
-use super::{LeaseKind, Tenure};
-use crate::net::Abort;
+use super::{
+    LeaseKind, Tenure,
+    patience::{Patience, Wait},
+};
+use crate::{net::Abort, telemetry::FailureKind};
+
+/// The worker ticks at least so often, when it is not overloaded.
+const TICK_MAX: Duration = Duration::from_millis(100);
 
 /// A worker's own pointer to a tenure, so that taking a lease does not touch a reference count that all workers share.
 pub type LocalTenure = Rc<Arc<Tenure>>;
@@ -25,14 +31,18 @@ pub type LocalTenure = Rc<Arc<Tenure>>;
 pub enum Interrupt {
     /// The operator's drain or shutdown deadline.
     Cut,
-    /// The lease's own deadline.
+    /// What the holder waits for did not come in time.
     TimedOut,
+    /// The request as a whole has had its time; the word says whose limit it was.
+    OverLimit(FailureKind),
 }
 
 /// All live leases of one worker.
 pub struct Ledger {
     worker: usize,
     entries: RefCell<Slab<Entry>>,
+    /// The time of the last tick: near enough for limits of seconds, and costs nothing to read.
+    now: Cell<Instant>,
 }
 
 struct Entry {
@@ -40,13 +50,22 @@ struct Entry {
     started: Instant,
     kind: LeaseKind,
     holders: u32,
+    /// Of what the holder waits for now.
     deadline: Option<Instant>,
+    /// What moves the deadline on by this much: see [`Lease::touch`].
+    idle: Option<Duration>,
+    /// Of the request as a whole.
+    limit: Option<(Instant, FailureKind)>,
     interrupt: Option<Interrupt>,
     waker: Option<Waker>,
     /// Ends the task that serves the holder, if it does not end by itself when it is cut.
     abort: Option<Rc<Abort>>,
     /// It was cut before the last tick.
     overdue: bool,
+    /// The client is waited for: to send more of its request, and to take more of its answer.
+    body_wait: Wait,
+    body_waker: Option<Waker>,
+    send_wait: Wait,
 }
 
 /// The right to use a slot. Clones share it; it ends when the last one is dropped.
@@ -57,7 +76,7 @@ pub struct Lease {
 
 impl Ledger {
     pub fn new(worker: usize) -> Rc<Self> {
-        Rc::new(Self { worker, entries: RefCell::default() })
+        Rc::new(Self { worker, entries: RefCell::default(), now: Cell::new(Instant::now()) })
     }
 
     /// Takes a lease, or `None` if the tenure is retired: then read the table again.
@@ -72,17 +91,25 @@ impl Ledger {
             kind: LeaseKind::Unary,
             holders: 1,
             deadline: None,
+            idle: None,
+            limit: None,
             interrupt: None,
             waker: None,
             abort: None,
             overdue: false,
+            body_wait: Wait::No,
+            body_waker: None,
+            send_wait: Wait::No,
         });
         Some(Lease { ledger: self.clone(), key })
     }
 
     /// Ends what is past its deadline, and what was cut before the last tick and did not end: its client does not read.
-    pub fn tick(&self, now: Instant) {
+    /// So does a wait for a client that is over by its `patience`.
+    pub fn tick(&self, now: Instant, patience: Patience) {
+        self.now.set(now);
         for (_, entry) in self.entries.borrow_mut().iter_mut() {
+            entry.tick_waits(now, patience);
             if entry.interrupt == Some(Interrupt::Cut)
                 && let Some(abort) = &entry.abort
                 && std::mem::replace(&mut entry.overdue, true)
@@ -90,10 +117,7 @@ impl Ledger {
                 abort.fire();
                 continue;
             }
-            if entry.interrupt.is_none() && entry.deadline.is_some_and(|deadline| deadline <= now) {
-                entry.deadline = None;
-                entry.stop(Interrupt::TimedOut);
-            }
+            entry.watch_time(now);
         }
     }
 
@@ -133,6 +157,30 @@ impl Ledger {
 }
 
 impl Entry {
+    fn watch_time(&mut self, now: Instant) {
+        if !matches!(self.interrupt, None | Some(Interrupt::TimedOut)) {
+            return;
+        }
+        if let Some((_, kind)) = self.limit.take_if(|(limit, _)| *limit <= now) {
+            self.stop(Interrupt::OverLimit(kind));
+        } else if self.deadline.take_if(|deadline| *deadline <= now).is_some() {
+            self.stop(Interrupt::TimedOut);
+        }
+    }
+
+    fn tick_waits(&mut self, now: Instant, patience: Patience) {
+        if self.body_wait.tick(now, patience.body)
+            && let Some(waker) = self.body_waker.take()
+        {
+            waker.wake();
+        }
+        if self.send_wait.tick(now, patience.send)
+            && let Some(abort) = &self.abort
+        {
+            abort.fire();
+        }
+    }
+
     fn stop(&mut self, interrupt: Interrupt) {
         self.interrupt = Some(interrupt);
         if let Some(waker) = self.waker.take() {
@@ -152,9 +200,42 @@ impl Lease {
         }
     }
 
-    /// Interrupt the holder at this time, or not at all.
+    /// Interrupt the holder at this time, or not at all. An earlier deadline that has passed is forgotten.
     pub fn set_deadline(&self, deadline: Option<Instant>) {
-        self.ledger.entries.borrow_mut()[self.key].deadline = deadline;
+        let entry = &mut self.ledger.entries.borrow_mut()[self.key];
+        entry.deadline = deadline;
+        entry.idle = None;
+        if entry.interrupt == Some(Interrupt::TimedOut) {
+            entry.interrupt = None;
+        }
+    }
+
+    /// Interrupt the holder if nothing happens for this long; up to a tick late.
+    pub fn set_idle(&self, limit: Option<Duration>) {
+        self.set_deadline(None);
+        self.ledger.entries.borrow_mut()[self.key].idle = limit;
+        self.touch();
+    }
+
+    /// Something happened: an idle time begins anew. The end of the current tick counts as now, so that it never ends early.
+    pub fn touch(&self) {
+        let entry = &mut self.ledger.entries.borrow_mut()[self.key];
+        if let Some(idle) = entry.idle {
+            entry.deadline = Some(self.ledger.now.get() + TICK_MAX + idle);
+        }
+    }
+
+    /// The request as a whole ends at this time, whatever it waits for then. Of two limits the earlier one counts.
+    pub fn limit(&self, at: Instant, kind: FailureKind) {
+        let entry = &mut self.ledger.entries.borrow_mut()[self.key];
+        if entry.limit.is_none_or(|(earlier, _)| at < earlier) {
+            entry.limit = Some((at, kind));
+        }
+    }
+
+    /// The request turned out to be one that may take as long as it likes, as far as this limit is concerned.
+    pub fn lift_limit(&self, kind: FailureKind) {
+        let _ = self.ledger.entries.borrow_mut()[self.key].limit.take_if(|(_, set)| *set == kind);
     }
 
     /// How to end the task that serves the holder.
@@ -173,6 +254,44 @@ impl Lease {
             entry.waker = Some(cx.waker().clone());
         }
         Poll::Pending
+    }
+
+    /// The server could take more of the request than the client has sent. Ready when that has been so for too long;
+    /// wakes the task of the latest call.
+    pub fn poll_body_patience(&self, cx: &Context<'_>) -> Poll<()> {
+        let entry = &mut self.ledger.entries.borrow_mut()[self.key];
+        if entry.body_wait == Wait::Over {
+            return Poll::Ready(());
+        }
+        entry.body_wait.begin();
+        if !entry.body_waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
+            entry.body_waker = Some(cx.waker().clone());
+        }
+        Poll::Pending
+    }
+
+    /// The client is no longer waited for to send.
+    pub fn body_came(&self) {
+        self.ledger.entries.borrow_mut()[self.key].body_wait = Wait::No;
+    }
+
+    /// The answer flows while the request is still open: the client may be silent for as long again.
+    pub fn renew_body_patience(&self) {
+        self.ledger.entries.borrow_mut()[self.key].body_wait.renew();
+    }
+
+    /// Part of the answer is there for the client to take, or (`false`) it was taken.
+    pub fn set_untaken(&self, untaken: bool) {
+        let wait = &mut self.ledger.entries.borrow_mut()[self.key].send_wait;
+        match untaken {
+            true => wait.begin(),
+            false => *wait = Wait::No,
+        }
+    }
+
+    /// True if it was ended because the client took nothing.
+    pub fn is_client_stalled(&self) -> bool {
+        self.ledger.entries.borrow()[self.key].send_wait == Wait::Over
     }
 
     /// True once the slot has been left by a switch; a replay should then take the new slot.
@@ -254,10 +373,22 @@ mod tests {
         let lease = ledger.acquire(&tenure, now).unwrap();
         let cx = Context::from_waker(Waker::noop());
         lease.set_deadline(Some(now + Duration::from_secs(1)));
-        ledger.tick(now);
+        ledger.tick(now, Patience::default());
         assert_eq!(lease.poll_interrupt(&cx), Poll::Pending);
-        ledger.tick(now + Duration::from_secs(1));
+        ledger.tick(now + Duration::from_secs(1), Patience::default());
         assert_eq!(lease.poll_interrupt(&cx), Poll::Ready(Interrupt::TimedOut));
+        lease.set_deadline(None);
+        assert_eq!(lease.poll_interrupt(&cx), Poll::Pending, "what was waited for came after all");
+        lease.set_idle(Some(Duration::from_secs(2)));
+        ledger.tick(now + Duration::from_secs(2), Patience::default());
+        lease.touch();
+        ledger.tick(now + Duration::from_secs(4), Patience::default());
+        assert_eq!(lease.poll_interrupt(&cx), Poll::Pending, "it was touched two seconds ago");
+        lease.set_deadline(None);
+        lease.limit(now + Duration::from_secs(9), FailureKind::UpstreamTimeout);
+        lease.limit(now + Duration::from_secs(5), FailureKind::ClientBody);
+        ledger.tick(now + Duration::from_secs(5), Patience::default());
+        assert_eq!(lease.poll_interrupt(&cx), Poll::Ready(Interrupt::OverLimit(FailureKind::ClientBody)));
         assert_eq!(ledger.cut(None), 1);
         assert_eq!(ledger.cut(None), 0, "a lease is cut once");
         assert_eq!(tenure.cut(), 1);

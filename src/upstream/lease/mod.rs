@@ -5,8 +5,10 @@
 
 pub mod count;
 mod ledger;
+mod patience;
 mod tenure;
 
 pub use count::{LeaseKind, LeaseKinds};
 pub use ledger::{Interrupt, Lease, Ledger, LocalTenure};
+pub use patience::Patience;
 pub use tenure::Tenure;

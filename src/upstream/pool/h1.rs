@@ -94,12 +94,20 @@ pub(super) async fn handshake(stream: UpstreamStream, home: &Rc<Idle>) -> hyper:
 }
 
 impl Checkout {
+    /// True if the server has done nothing to the connection that the kernel knows of. Lets the runtime ask the kernel,
+    /// and the connection's own task look, before it answers; that costs a system call, and a turn of everybody else.
+    pub(super) async fn is_untouched(&self) -> bool {
+        tokio::task::yield_now().await;
+        self.link.sender.is_ready()
+    }
+
     pub(super) fn is_reused(&self) -> bool {
         self.reused
     }
 
     pub(super) async fn send(&mut self, request: Request<RequestBody>) -> Result<Response<Incoming>, SendError> {
         let (written, read) = self.link.facts.snapshot();
+        self.link.facts.hold_write_failures();
         match self.link.sender.try_send_request(request).await {
             Ok(answer) => Ok(answer),
             Err(error) => {
@@ -114,6 +122,7 @@ impl Checkout {
 
     pub(super) fn give_back(self, now: Instant, keep_alive: Option<Duration>) {
         let Checkout { link, home, .. } = self;
+        link.facts.tell_write_failures();
         let patience = keep_alive.map_or(home.idle_timeout, |said| home.idle_timeout.min(said.mul_f32(0.75)));
         if patience.is_zero() || link.sender.is_closed() {
             return;
@@ -122,6 +131,12 @@ impl Checkout {
         if conns.len() < home.idle_max {
             conns.push(Waiting { conn: link, until: now + patience });
         }
+    }
+}
+
+impl Drop for Link {
+    fn drop(&mut self) {
+        self.facts.tell_write_failures();
     }
 }
 

@@ -9,7 +9,7 @@ use std::{
     fmt,
     rc::Rc,
     sync::Arc,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use http::{Request, Response};
@@ -44,6 +44,8 @@ pub(super) struct Connection {
     facts: Arc<WireFacts>,
     streams: Cell<usize>,
     used: Cell<bool>,
+    /// When it was first seen without a stream.
+    idle_since: Cell<Option<Instant>>,
 }
 
 /// One stream's place on a connection.
@@ -90,12 +92,24 @@ impl Shared {
         (room || conns.len() >= CONNECTIONS_MAX).then(|| Stream::new(least.clone()))
     }
 
-    pub(super) fn sweep(&self) {
-        self.conns.borrow_mut().retain(|conn| !conn.sender.is_closed());
+    /// Closes connections that have had no stream for this long.
+    pub(super) fn sweep(&self, now: Instant, idle_timeout: Duration) {
+        self.conns.borrow_mut().retain(|conn| !conn.sender.is_closed() && conn.idle_for(now) < idle_timeout);
     }
 
     pub(super) fn close_idle(&self) {
         self.conns.borrow_mut().retain(|conn| conn.streams.get() > 0);
+    }
+}
+
+impl Connection {
+    fn idle_for(&self, now: Instant) -> Duration {
+        if self.streams.get() > 0 {
+            return Duration::ZERO;
+        }
+        let since = self.idle_since.get().unwrap_or(now);
+        self.idle_since.set(Some(since));
+        now.saturating_duration_since(since)
     }
 }
 
@@ -117,12 +131,19 @@ pub(super) async fn handshake(stream: UpstreamStream) -> hyper::Result<Rc<Connec
             tracing::debug!(%error, "An upstream HTTP/2 connection ended with an error.");
         }
     });
-    Ok(Rc::new(Connection { sender, facts, streams: Cell::new(0), used: Cell::new(false) }))
+    Ok(Rc::new(Connection {
+        sender,
+        facts,
+        streams: Cell::new(0),
+        used: Cell::new(false),
+        idle_since: Cell::new(None),
+    }))
 }
 
 impl Stream {
     fn new(conn: Rc<Connection>) -> Self {
         conn.streams.set(conn.streams.get() + 1);
+        conn.idle_since.set(None);
         let reused = conn.used.replace(true);
         Self { conn, reused }
     }

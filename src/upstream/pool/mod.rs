@@ -5,6 +5,7 @@
 
 mod h1;
 mod h2;
+mod outage;
 mod send;
 
 use std::{
@@ -17,6 +18,8 @@ use http::{Request, Response};
 use hyper::body::Incoming;
 
 pub use send::SendError;
+
+use outage::Outage;
 
 use super::{ConnectError, Endpoint, RequestBody, Target};
 use crate::config::settings::UpstreamProtocol;
@@ -36,6 +39,8 @@ pub struct PoolLimits {
 pub struct Pool {
     place: Place,
     connect_timeout: Duration,
+    idle_timeout: Duration,
+    outage: Outage,
     kind: Kind,
 }
 
@@ -50,6 +55,16 @@ struct Place {
 enum Kind {
     H1(Rc<h1::Idle>),
     H2(h2::Shared),
+}
+
+/// Which connection will do for a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Choice {
+    /// A kept one: should it turn out to be dead, the request is sent again.
+    Kept,
+    /// A kept one that has been looked at once more, because the request may not be sent again.
+    Checked,
+    Fresh,
 }
 
 /// A connection that one request may use.
@@ -73,7 +88,13 @@ impl Pool {
             Some(UpstreamProtocol::H2c) => Kind::H2(h2::Shared::default()),
             Some(UpstreamProtocol::Http1) | None => Kind::H1(h1::Idle::new(limits)),
         };
-        Self { place, connect_timeout: limits.connect_timeout, kind }
+        Self {
+            place,
+            connect_timeout: limits.connect_timeout,
+            idle_timeout: limits.idle_timeout,
+            outage: Outage::default(),
+            kind,
+        }
     }
 
     pub fn speaks_http2(&self) -> bool {
@@ -85,23 +106,50 @@ impl Pool {
         self.place.target()
     }
 
-    /// A connection: an idle one unless `fresh`, else a new one.
+    /// A connection: an idle one if that will do, else a new one. For `wait` after the address began to refuse
+    /// connections, one caller at a time tries.
     ///
     /// # Errors
     /// As [`ConnectError`] says; nothing was sent. Dropping the future gives the attempt up.
-    pub async fn checkout(&self, fresh: bool, now: Instant) -> Result<Conn, ConnectError> {
+    pub async fn checkout(&self, choice: Choice, now: Instant, wait: Duration) -> Result<Conn, ConnectError> {
         match &self.kind {
             Kind::H1(idle) => {
-                if !fresh && let Some(conn) = idle.take(now) {
-                    return Ok(Conn::H1(conn));
+                while choice != Choice::Fresh
+                    && let Some(conn) = idle.take(now)
+                {
+                    if choice == Choice::Kept || conn.is_untouched().await {
+                        return Ok(Conn::H1(conn));
+                    }
                 }
-                self.connect_h1(idle).await
+                self.unless_down(wait, self.connect_h1(idle)).await
             }
             Kind::H2(shared) => {
-                let stream = shared.stream(fresh, || self.connect_h2()).await?;
+                let stream =
+                    shared.stream(choice == Choice::Fresh, || self.unless_down(wait, self.connect_h2())).await?;
                 Ok(Conn::H2(stream))
             }
         }
+    }
+
+    /// True while it makes sense to wait for the address to accept connections again.
+    pub fn is_worth_waiting_for(&self, wait: Duration, now: Instant) -> bool {
+        self.outage.is_younger_than(wait, now)
+    }
+
+    async fn unless_down<T>(
+        &self,
+        wait: Duration,
+        connect: impl Future<Output = Result<T, ConnectError>>,
+    ) -> Result<T, ConnectError> {
+        let Some(attempt) = self.outage.attempt(Instant::now(), wait) else {
+            return Err(ConnectError::Down { url: self.place.endpoint.settings.to_string() });
+        };
+        let connected = connect.await;
+        match &connected {
+            Ok(_) => attempt.succeeded(),
+            Err(error) => attempt.failed(error, Instant::now()),
+        }
+        connected
     }
 
     async fn connect_h1(&self, idle: &Rc<h1::Idle>) -> Result<Conn, ConnectError> {
@@ -132,7 +180,7 @@ impl Pool {
     pub fn sweep(&self, now: Instant) {
         match &self.kind {
             Kind::H1(idle) => idle.sweep(now),
-            Kind::H2(shared) => shared.sweep(),
+            Kind::H2(shared) => shared.sweep(now, self.idle_timeout),
         }
     }
 

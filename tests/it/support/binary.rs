@@ -21,7 +21,7 @@ pub(crate) struct Binary {
 
 /// An address that nobody has. Below the range from which outgoing connections take theirs, so that it stays free
 /// while the process is down.
-fn free_address() -> SocketAddr {
+pub(crate) fn free_address() -> SocketAddr {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     let start = 10_000 + u16::try_from(std::process::id() % 20_000).unwrap();
     loop {
@@ -86,6 +86,10 @@ impl Binary {
     pub(crate) fn kill_dash_nine(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
+    }
+
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
     }
 
     pub(crate) fn is_running(&mut self) -> bool {

@@ -11,6 +11,7 @@ pub(crate) struct Config {
     pub(crate) admin: String,
     /// More tables of the process, such as `[proxy.limits]`.
     pub(crate) tables: String,
+    pub(crate) workers: usize,
     pub(crate) services: Vec<Service>,
 }
 
@@ -35,7 +36,7 @@ pub(crate) struct Service {
 impl Config {
     pub(crate) fn new(services: Vec<Service>) -> Self {
         let (listen, admin) = ("127.0.0.1:0".to_owned(), "127.0.0.1:0".to_owned());
-        Self { listen, admin, tables: String::new(), services }
+        Self { listen, admin, tables: String::new(), workers: 2, services }
     }
 
     /// One service, `iris`, that takes everything; blue serves.
@@ -65,9 +66,9 @@ impl Config {
     }
 
     pub(crate) fn text(&self) -> String {
-        let (listen, admin, tables) = (&self.listen, &self.admin, &self.tables);
+        let (listen, admin, tables, workers) = (&self.listen, &self.admin, &self.tables, self.workers);
         let mut text = format!(
-            "version = 1\n[proxy]\nlisten = \"{listen}\"\nworkers = 2\n[admin]\nlisten = \"{admin}\"\n[state]\ndir = \"state\"\n[log]\nfilter = \"error\"\n{tables}"
+            "version = 1\n[proxy]\nlisten = \"{listen}\"\nworkers = {workers}\n[admin]\nlisten = \"{admin}\"\n[state]\ndir = \"state\"\n[log]\nfilter = \"error\"\n{tables}"
         );
         for service in &self.services {
             service.write(&mut text);

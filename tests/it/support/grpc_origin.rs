@@ -42,6 +42,8 @@ pub(crate) struct GrpcShared {
     pub(crate) gone: AtomicU64,
     /// The metadata of the last call.
     pub(crate) metadata: Mutex<HeaderMap>,
+    /// Its `:authority` and `:path`.
+    pub(crate) target: Mutex<String>,
 }
 
 /// A running gRPC origin; dropping it ends every connection.
@@ -54,7 +56,10 @@ pub(crate) struct GrpcOrigin {
 
 impl GrpcOrigin {
     pub(crate) async fn start(colour: &str) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        Self::on(TcpListener::bind("127.0.0.1:0").await.unwrap(), colour)
+    }
+
+    pub(crate) fn on(listener: TcpListener, colour: &str) -> Self {
         let addr = listener.local_addr().unwrap();
         let shared = Arc::new(GrpcShared {
             colour: colour.to_owned(),
@@ -62,6 +67,7 @@ impl GrpcOrigin {
             calls: AtomicU64::new(0),
             gone: AtomicU64::new(0),
             metadata: Mutex::default(),
+            target: Mutex::default(),
         });
         let open = Arc::new(Mutex::new(Vec::new()));
         let accept = tokio::spawn(accept_all(listener, shared.clone(), open.clone()));
@@ -158,6 +164,7 @@ async fn call(
         return readiness(respond, shared);
     }
     shared.calls.fetch_add(1, SeqCst);
+    *shared.target.lock().unwrap() = format!("{} {method}", parts.uri.authority().unwrap());
     *shared.metadata.lock().unwrap() = parts.headers;
     let name = method.rsplit('/').next().unwrap_or_default();
     let say = |what: &str| frame(format!("{}:{what}", shared.colour).as_bytes());

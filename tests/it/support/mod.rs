@@ -16,6 +16,7 @@ pub(crate) mod origin;
 pub(crate) mod proxy;
 mod script;
 mod selftest;
+pub(crate) mod tls;
 pub(crate) mod wait;
 pub(crate) mod websocket;
 pub(crate) mod wire;

@@ -31,6 +31,17 @@ pub(crate) enum Ready {
     Hang,
 }
 
+/// What a server that is not well does with every request but the probes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Trouble {
+    /// Answers with this status.
+    Status(u16),
+    /// Reads it and closes without a byte.
+    Close,
+    /// Reads it and never answers.
+    Hang,
+}
+
 /// What becomes of a connection after an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Reuse {
@@ -63,6 +74,7 @@ pub(crate) struct Shared {
     pub(crate) colour: String,
     pub(crate) ready: Mutex<Ready>,
     pub(crate) reuse: Mutex<Reuse>,
+    pub(crate) trouble: Mutex<Option<Trouble>>,
     pub(crate) log: Mutex<Vec<Recorded>>,
     pub(crate) recording: AtomicBool,
     /// Requests other than probes.
@@ -79,6 +91,10 @@ pub(crate) struct Shared {
     pub(crate) dropped: AtomicU64,
     /// One permit lets `do=steps` send one token, and `do=held` its answer.
     pub(crate) steps: Semaphore,
+    /// Where requests with an `x-soak-id` are noted, `R` when they came, `S` before their answer's end was sent, and `A` after it.
+    journal: Mutex<Option<std::fs::File>>,
+    /// Idle connections are to be closed now, with a reset or without.
+    upheaval: tokio::sync::watch::Sender<bool>,
     seed: AtomicU64,
 }
 
@@ -114,6 +130,20 @@ impl Origin {
 
     pub(crate) fn reuse(&self, reuse: Reuse) {
         *self.shared.reuse.lock() = reuse;
+    }
+
+    /// Notes what comes and what is answered, for a test that outlives this process.
+    pub(crate) fn journal(&self, file: std::fs::File) {
+        *self.shared.journal.lock() = Some(file);
+    }
+
+    /// Closes every idle connection, with a reset or without.
+    pub(crate) fn close_idle(&self, reset: bool) {
+        self.shared.upheaval.send_replace(reset);
+    }
+
+    pub(crate) fn trouble(&self, trouble: Option<Trouble>) {
+        *self.shared.trouble.lock() = trouble;
     }
 
     /// Every request but the probes, in the order of their heads.
@@ -176,6 +206,7 @@ impl Shared {
             colour: colour.to_owned(),
             ready: Mutex::new(Ready::Status(200)),
             reuse: Mutex::new(Reuse::Keep),
+            trouble: Mutex::new(None),
             log: Mutex::new(Vec::new()),
             recording: AtomicBool::new(true),
             hits: AtomicU64::new(0),
@@ -186,6 +217,8 @@ impl Shared {
             ended: Mutex::new(Vec::new()),
             dropped: AtomicU64::new(0),
             steps: Semaphore::new(0),
+            journal: Mutex::new(None),
+            upheaval: tokio::sync::watch::Sender::new(false),
             seed: AtomicU64::new(0x9E37_79B9_7F4A_7C15),
         }
     }
@@ -196,6 +229,15 @@ impl Shared {
         x = (x ^ (x >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
         x = (x ^ (x >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
         from + (x ^ (x >> 31)) % (to - from + 1)
+    }
+
+    /// One line, in one write, which survives the process.
+    pub(crate) fn note(&self, what: char, id: Option<&String>) {
+        use std::io::Write as _;
+        let Some(id) = id else { return };
+        if let Some(file) = &mut *self.journal.lock() {
+            file.write_all(format!("{what} {id}\n").as_bytes()).unwrap();
+        }
     }
 
     fn idle_limit(&self) -> Option<Duration> {
@@ -245,9 +287,18 @@ async fn await_request(wire: &mut Wire, served: u64, shared: &Shared) -> bool {
     if wire.buffer.is_empty() {
         let limit = shared.idle_limit().unwrap_or(Duration::from_secs(3600));
         // The wait alone is limited: a request whose first byte has come is answered.
-        match tokio::time::timeout(limit, wire.stream.readable()).await {
-            Ok(Ok(())) => {}
-            Ok(Err(_)) | Err(_) => return false,
+        let mut upheaval = shared.upheaval.subscribe();
+        tokio::select! {
+            readable = tokio::time::timeout(limit, wire.stream.readable()) => match readable {
+                Ok(Ok(())) => {}
+                Ok(Err(_)) | Err(_) => return false,
+            },
+            _ = upheaval.changed() => {
+                if *upheaval.borrow() {
+                    socket2::SockRef::from(&wire.stream).set_linger(Some(Duration::ZERO)).ok();
+                }
+                return false;
+            }
         }
     }
     match shared.drops_now() {

@@ -33,7 +33,7 @@ use serde_json::json;
 use tokio::io::AsyncWriteExt;
 
 use super::{
-    origin::{Ready, Recorded, Shared},
+    origin::{Ready, Recorded, Shared, Trouble},
     wire::{Fields, Framing, Wire, framing, parse_head, value},
 };
 
@@ -51,6 +51,7 @@ struct Exchange<'a> {
     record: Option<usize>,
     body: Vec<u8>,
     body_len: u64,
+    soak_id: Option<String>,
 }
 
 /// Answers one request; gives the connection back if it may serve another.
@@ -70,13 +71,19 @@ pub(crate) async fn answer(wire: Wire, head: &Bytes, connection: u64, shared: &A
         record: None,
         body: Vec::new(),
         body_len: 0,
+        soak_id: None,
     };
     if exchange.target.starts_with("/v2/health/ready") {
         return exchange.probe().await.ok().flatten();
     }
     shared.hits.fetch_add(1, SeqCst);
     exchange.remember(head);
-    exchange.run().await.ok().flatten()
+    exchange.soak_id = value(&exchange.fields, "x-soak-id");
+    let id = exchange.soak_id.clone();
+    shared.note('R', id.as_ref());
+    let kept = exchange.run().await.ok()?;
+    shared.note('A', id.as_ref());
+    kept
 }
 
 fn parse_query(target: &str) -> HashMap<String, String> {
@@ -87,6 +94,10 @@ fn parse_query(target: &str) -> HashMap<String, String> {
 
 impl Exchange<'_> {
     async fn run(mut self) -> io::Result<Option<Wire>> {
+        let trouble = *self.shared.trouble.lock();
+        if let Some(trouble) = trouble {
+            return self.fail(trouble).await;
+        }
         let what = self.query.get("do").cloned().unwrap_or_default();
         match what.as_str() {
             "early" => return self.early().await,
@@ -123,6 +134,19 @@ impl Exchange<'_> {
             "raw" => self.raw().await,
             "big" => self.big().await,
             _ => self.echo().await,
+        }
+    }
+
+    async fn fail(mut self, trouble: Trouble) -> io::Result<Option<Wire>> {
+        self.read_body().await?;
+        match trouble {
+            Trouble::Status(code) => {
+                let head = self.head(u64::from(code), "text/plain");
+                self.wire.send(format!("{head}content-length: 8\r\n\r\nnot well").as_bytes()).await?;
+                Ok(Some(self.wire))
+            }
+            Trouble::Close => Ok(None),
+            Trouble::Hang => self.gone_before(std::future::pending::<()>()).await.map(|()| None),
         }
     }
 
@@ -249,6 +273,7 @@ impl Exchange<'_> {
         let code = self.number("code", 200);
         let head = format!("{}Content-Length: {}\r\n\r\n", self.head(code, "application/json"), body.len());
         let sent = if self.method == "HEAD" || code == 204 || code == 304 { "" } else { body.as_str() };
+        self.shared.note('S', self.soak_id.as_ref());
         self.wire.send([head.as_bytes(), sent.as_bytes()].concat().as_slice()).await?;
         if self.is("then", "close") {
             // As uvicorn does after an exception: no word about it, and a moment later than the answer.
@@ -271,6 +296,7 @@ impl Exchange<'_> {
             let token = format!("data: {{\"i\":{index},\"colour\":\"{}\"}}\n\n", self.shared.colour);
             self.chunk(token.as_bytes()).await?;
         }
+        self.shared.note('S', self.soak_id.as_ref());
         self.chunk(b"data: [DONE]\n\n").await?;
         self.wire.send(b"0\r\n\r\n").await?;
         Ok(Some(self.wire))

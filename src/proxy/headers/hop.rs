@@ -1,24 +1,12 @@
-//! Header fields on their way through: hop-by-hop fields end here, forwarding fields are set, the rest is untouched.
+//! What belongs to one connection and ends here (RFC 9110 section 7.6.1), and what HTTP/1.1 and HTTP/2 write differently.
 
-use http::{
-    HeaderMap, HeaderName, HeaderValue, Version,
-    header::{self, Entry},
-};
-
-use super::exchange::Exchange;
+use http::{HeaderMap, HeaderName, HeaderValue, Version, header};
 
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
-const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
-const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
-const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
-const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-const X_VERDIGRIS_SLOT: HeaderName = HeaderName::from_static("x-verdigris-slot");
-const X_VERDIGRIS_VERSION: HeaderName = HeaderName::from_static("x-verdigris-version");
-const X_VERDIGRIS_ERROR: HeaderName = HeaderName::from_static("x-verdigris-error");
 
 /// The protocol that a request asks to change to, if it may be passed on: HTTP/1.1 only, and never `h2c`, which would
 /// open a way around every later rule (RFC 9113 section 3.1).
-pub(super) fn upgrade_wanted(version: Version, fields: &HeaderMap) -> Option<HeaderValue> {
+pub(in crate::proxy) fn upgrade_wanted(version: Version, fields: &HeaderMap) -> Option<HeaderValue> {
     if version != Version::HTTP_11 || !names_token(fields, &header::CONNECTION, "upgrade") {
         return None;
     }
@@ -42,7 +30,7 @@ fn tokens<'a>(fields: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = 
 /// because trailers pass.
 ///
 /// Over HTTP/1.1 a `TE` that is passed on needs a `Connection` that names it (RFC 9110 section 10.1.4), which is set here.
-pub(super) fn end_hop(fields: &mut HeaderMap) {
+pub(in crate::proxy) fn end_hop(fields: &mut HeaderMap) {
     // One look at the names is cheaper than a lookup for each field that most messages do not have.
     let mut found: [Option<HeaderName>; HOP_BY_HOP_MAX] = [const { None }; HOP_BY_HOP_MAX];
     for (place, name) in found.iter_mut().zip(fields.keys().filter(|name| is_hop_by_hop(name))) {
@@ -80,11 +68,19 @@ fn remove_named(fields: &mut HeaderMap) {
     let named: Vec<HeaderName> = tokens(fields, &header::CONNECTION)
         .filter(|token| !token.eq_ignore_ascii_case("keep-alive") && !token.eq_ignore_ascii_case("close"))
         .filter_map(|token| HeaderName::from_bytes(token.as_bytes()).ok())
-        .filter(|name| !is_framing(name) && name != header::TE && name != header::CONNECTION)
+        .filter(|name| {
+            !is_framing(name) && !tells_of_the_client(name) && name != header::TE && name != header::CONNECTION
+        })
         .collect();
     for name in named {
         fields.remove(name);
     }
+}
+
+/// Fields that no client may have taken away from what a trusted proxy says of it.
+fn tells_of_the_client(name: &HeaderName) -> bool {
+    let name = name.as_str();
+    name.starts_with("x-forwarded-") || name == "forwarded" || name == "x-real-ip"
 }
 
 /// Fields without which a message would not be itself; naming them in `Connection` does not remove them.
@@ -92,37 +88,9 @@ fn is_framing(name: &HeaderName) -> bool {
     [header::HOST, header::CONTENT_LENGTH, header::CONTENT_TYPE].contains(name)
 }
 
-/// Sets what the upstream is to know of the client. Called after `end_hop`, so that a client cannot have it stripped.
-pub(super) fn set_forwarding(fields: &mut HeaderMap, exchange: &Exchange) {
-    let address = &exchange.client.address;
-    fields.reserve(4);
-    match fields.entry(X_FORWARDED_FOR) {
-        Entry::Vacant(vacant) => {
-            vacant.insert(address.clone());
-        }
-        Entry::Occupied(mut occupied) => {
-            let mut list: Vec<u8> = Vec::new();
-            for value in occupied.iter().chain([address]) {
-                if !list.is_empty() {
-                    list.extend_from_slice(b", ");
-                }
-                list.extend_from_slice(value.as_bytes());
-            }
-            let joined = HeaderValue::from_bytes(&list).unwrap_or_else(|_| address.clone());
-            occupied.insert(joined);
-        }
-    }
-    fields.insert(X_FORWARDED_PROTO, HeaderValue::from_static("http"));
-    if let Some(host) = fields.get(header::HOST).cloned() {
-        fields.insert(X_FORWARDED_HOST, host);
-    }
-    fields.insert(X_REQUEST_ID, exchange.request_id.clone());
-    fields.remove(X_VERDIGRIS_SLOT);
-}
-
 /// Names the proxy in the request's way, which a gateway must do (RFC 9110 section 7.6.3); on answers it may, and does
 /// not.
-pub(super) fn add_via(fields: &mut HeaderMap, received: Version) {
+pub(in crate::proxy) fn add_via(fields: &mut HeaderMap, received: Version) {
     let via = match received {
         Version::HTTP_10 => "1.0 verdigris",
         Version::HTTP_2 => "2 verdigris",
@@ -132,7 +100,7 @@ pub(super) fn add_via(fields: &mut HeaderMap, received: Version) {
 }
 
 /// Joins cookie crumbs, which HTTP/1.1 has no other way to read (RFC 9113 section 8.2.3).
-pub(super) fn join_cookies(fields: &mut HeaderMap) {
+pub(in crate::proxy) fn join_cookies(fields: &mut HeaderMap) {
     let crumbs = fields.get_all(header::COOKIE);
     if crumbs.iter().nth(1).is_none() {
         return;
@@ -143,35 +111,13 @@ pub(super) fn join_cookies(fields: &mut HeaderMap) {
     }
 }
 
-/// Marks an answer with the slot and version that it comes from, and the request's id.
-pub(super) fn mark(fields: &mut HeaderMap, exchange: &Exchange) {
-    fields.reserve(3);
-    exchange.with_held(|held| {
-        fields.insert(X_VERDIGRIS_SLOT, HeaderValue::from_static(held.slot.table.slot.as_str()));
-        match &held.slot.table.version {
-            Some(version) => {
-                fields.insert(X_VERDIGRIS_VERSION, version.clone());
-            }
-            None => {
-                fields.remove(X_VERDIGRIS_VERSION);
-            }
-        }
-    });
-    fields.insert(X_REQUEST_ID, exchange.request_id.clone());
-}
-
-/// An upstream's answer must not pass for one of the proxy's own.
-pub(super) fn disown(fields: &mut HeaderMap) {
-    fields.remove(X_VERDIGRIS_ERROR);
-}
-
 /// The sender will close the connection after this message.
-pub(super) fn says_close(fields: &HeaderMap) -> bool {
+pub(in crate::proxy) fn says_close(fields: &HeaderMap) -> bool {
     names_token(fields, &header::CONNECTION, "close")
 }
 
 /// How long the server says it keeps an idle connection: `Keep-Alive: timeout=5`.
-pub(super) fn keep_alive_timeout(fields: &HeaderMap) -> Option<std::time::Duration> {
+pub(in crate::proxy) fn keep_alive_timeout(fields: &HeaderMap) -> Option<std::time::Duration> {
     tokens(fields, &KEEP_ALIVE).find_map(|token| {
         let (name, value) = token.split_once('=')?;
         let seconds = value.trim().parse().ok()?;

@@ -1,0 +1,20 @@
+//! Header fields on their way through: hop-by-hop fields end here, forwarding fields are set, the rest is untouched.
+//!
+//! Invariants: what is set here is set after the hop-by-hop fields have ended, so that a client cannot have it stripped;
+//! an upstream's answer cannot pass for one of the proxy's own.
+//! Never: the body, the route, a decision about a replay.
+
+mod edits;
+mod forwarding;
+mod hop;
+mod marks;
+
+use http::HeaderName;
+
+pub(super) use edits::edit;
+pub(super) use forwarding::{client_behind, set_forwarding};
+pub(super) use hop::{add_via, end_hop, join_cookies, keep_alive_timeout, says_close, upgrade_wanted};
+pub(super) use marks::{disown, mark};
+
+const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const X_VERDIGRIS_SLOT: HeaderName = HeaderName::from_static("x-verdigris-slot");
