@@ -1,28 +1,34 @@
-//! A client's stream: gives back the bytes that were read to tell the protocol, tells the patrol of reads, and closes
-//! with care.
+//! A client's stream: gives back the bytes that were read to tell the protocol, looks at heads on their way to hyper,
+//! puts interim answers in, notices that the client has gone, and closes with care.
 
 use std::{
     io,
     pin::Pin,
-    sync::Arc,
-    task::{Context, Poll},
+    sync::{Arc, atomic::Ordering::Relaxed},
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
-use bytes::BytesMut;
+use bytes::{Buf as _, Bytes, BytesMut};
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 
 use super::{
     ClientConn,
+    hangup::Hangup,
+    head::HeadScan,
     patrol::Doing,
+    refusal::{HeadLimits, automatic},
     stream::{Stream, give_back},
+    trailers::TrailerScan,
 };
+use crate::telemetry::FailureKind;
 
-/// How long and how much is read after the last answer, so that a reset does not erase it (RFC 9112 section 9.6).
-const LINGER: Duration = Duration::from_secs(2);
-const LINGER_BYTES: usize = 1024 * 1024;
+/// How long is read after the last answer, so that a reset does not erase it (RFC 9112 section 9.6): in all, and
+/// without a byte.
+const LINGER: Duration = Duration::from_secs(30);
+const LINGER_QUIET: Duration = Duration::from_secs(2);
 
 /// GOAWAY with ENHANCE_YOUR_CALM; the stream id says that any request may have been processed (RFC 9113 section 6.8).
 const CALM_DOWN: &[u8] = &[0, 0, 8, 7, 0, 0, 0, 0, 0, 0x7f, 0xff, 0xff, 0xff, 0, 0, 0, 11];
@@ -37,19 +43,123 @@ pub(super) struct Downstream {
     /// The last write took a part only: what is written next is in the middle of a frame.
     inside: bool,
     conn: Arc<ClientConn>,
+    limits: HeadLimits,
+    head: HeadScan,
+    trailers: TrailerScan,
+    /// Bytes read so far.
+    read: u64,
+    /// A head must not be passed on; hyper thinks that it or the stream has told the client.
+    refused: Option<FailureKind>,
+    hangup: Hangup,
+    /// Interim answers that are being written.
+    interim: Bytes,
 }
 
 impl Downstream {
-    pub(super) fn new(stream: Stream, early: BytesMut, conn: Arc<ClientConn>) -> Self {
-        Self { stream: Some(stream), early, inside: false, conn }
+    pub(super) fn new(stream: Stream, early: BytesMut, conn: Arc<ClientConn>, limits: HeadLimits) -> Self {
+        Self {
+            stream: Some(stream),
+            early,
+            inside: false,
+            conn,
+            limits,
+            head: HeadScan::default(),
+            trailers: TrailerScan::Off,
+            read: 0,
+            refused: None,
+            hangup: Hangup::Open,
+            interim: Bytes::new(),
+        }
     }
 
-    fn note_end_of_write(&mut self, written: &Poll<io::Result<usize>>, wanted: usize) {
-        self.inside = !matches!(written, Poll::Ready(Ok(bytes)) if *bytes == wanted);
+    /// Why the connection's last head was refused, if it was and the client has not been told.
+    pub(super) fn refused(&self) -> Option<FailureKind> {
+        self.refused
+    }
+
+    /// What is said now goes to the client.
+    pub(super) fn speak(&mut self) {
+        self.refused = None;
     }
 
     fn stream(&mut self) -> io::Result<Pin<&mut Stream>> {
         self.stream.as_mut().map(Pin::new).ok_or_else(|| io::ErrorKind::NotConnected.into())
+    }
+
+    /// Bytes have come.
+    fn note_read(&mut self, bytes: &mut [u8]) -> io::Result<()> {
+        self.hangup.note_read();
+        let start = self.read;
+        self.read += bytes.len() as u64;
+        if !self.conn.is_http1() {
+            return Ok(());
+        }
+        if self.conn.doing() == Doing::Idle {
+            self.head = HeadScan::at(start, self.conn.expects_head_at(start));
+            self.trailers = TrailerScan::Off;
+        }
+        self.conn.note_read();
+        let mut body = 0;
+        if self.conn.doing() == Doing::Head && self.head.is_open() {
+            if let Err(fault) = self.head.feed(bytes) {
+                tracing::debug!(?fault, client = %self.conn.peer, "A request head is refused.");
+                self.refused = Some(FailureKind::BadRequest);
+                return Err(io::ErrorKind::InvalidData.into());
+            }
+            let Some(end) = self.head.end() else { return Ok(()) };
+            self.conn.note_head_end(end);
+            if !self.head.has_coding() {
+                return Ok(());
+            }
+            self.trailers = TrailerScan::begin();
+            body = usize::try_from(end - start).unwrap_or_default();
+        }
+        if self.trailers != TrailerScan::Off {
+            return self.note_chunks(&bytes[body..], start + body as u64);
+        }
+        Ok(())
+    }
+
+    /// Bytes of a chunked body have come.
+    fn note_chunks(&mut self, bytes: &[u8], start: u64) -> io::Result<()> {
+        match self.trailers.feed(bytes) {
+            Ok(_) if self.trailers != TrailerScan::Off => {}
+            Ok(taken) => self.conn.note_body_end(start + taken as u64),
+            Err(_bare) => return Err(io::Error::new(io::ErrorKind::InvalidData, "a lone LF behind the last chunk")),
+        }
+        Ok(())
+    }
+
+    /// Keeps hyper's own bare answer back, so that the proxy's can take its place.
+    fn keeps_back(&mut self, bytes: &[u8]) -> bool {
+        if !self.conn.is_http1() || self.conn.doing() != Doing::Head {
+            return false;
+        }
+        let Some(kind) = automatic(bytes) else { return false };
+        let (lines, bytes) = self.head.extent();
+        self.refused = Some(self.limits.judge(kind, lines, bytes, self.head.end().is_some()));
+        true
+    }
+
+    /// Ready when no interim answer is left to be written.
+    fn poll_interim(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if let Some(more) = self.conn.take_interim() {
+            self.interim = [self.interim.as_ref(), &more].concat().into();
+        }
+        while !self.interim.is_empty() {
+            let text = self.interim.clone();
+            let bytes = ready!(self.stream()?.poll_write(cx, &text))?;
+            self.interim.advance(bytes);
+            self.hangup.note_write();
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn note_write(&mut self, result: &Poll<io::Result<usize>>, offered: usize) {
+        self.hangup.note_write();
+        let all = matches!(result, Poll::Ready(Ok(bytes)) if *bytes == offered);
+        self.inside = !all;
+        self.conn.is_blocked.store(!all, Relaxed);
     }
 }
 
@@ -65,32 +175,34 @@ pub fn cut_upgraded(upgraded: Upgraded) {
 
 impl AsyncRead for Downstream {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        if !self.early.is_empty() {
-            give_back(&mut self.early, buf);
-            self.conn.note_read();
-            return Poll::Ready(Ok(()));
-        }
         let before = buf.filled().len();
-        let result = self.stream()?.poll_read(cx, buf);
-        if let Poll::Ready(Err(error)) = &result
-            && error.kind() == io::ErrorKind::UnexpectedEof
-            && self.conn.doing() != Doing::Busy
-        {
-            // Under TLS, many clients close without saying so first. Between requests nothing is lost by it.
-            return Poll::Ready(Ok(()));
+        if self.early.is_empty() {
+            match ready!(self.stream()?.poll_read(cx, buf)) {
+                // Under TLS, many clients close without saying so first. Between requests nothing is lost by it.
+                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof && self.conn.doing() != Doing::Busy => {
+                    return Poll::Ready(Ok(()));
+                }
+                result => result?,
+            }
+        } else {
+            give_back(&mut self.early, buf);
         }
         if buf.filled().len() > before {
-            self.conn.note_read();
+            self.note_read(&mut buf.filled_mut()[before..])?;
         }
-        result
+        Poll::Ready(Ok(()))
     }
 }
 
 impl AsyncWrite for Downstream {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        let written = self.stream()?.poll_write(cx, buf);
-        self.note_end_of_write(&written, buf.len());
-        written
+        if self.refused.is_some() || self.keeps_back(buf) {
+            return Poll::Ready(Ok(buf.len()));
+        }
+        ready!(self.poll_interim(cx))?;
+        let result = self.stream()?.poll_write(cx, buf);
+        self.note_write(&result, buf.len());
+        result
     }
 
     fn poll_write_vectored(
@@ -98,20 +210,40 @@ impl AsyncWrite for Downstream {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let written = self.stream()?.poll_write_vectored(cx, bufs);
-        self.note_end_of_write(&written, bufs.iter().map(|buf| buf.len()).sum());
-        written
+        let offered = bufs.iter().map(|buf| buf.len()).sum();
+        if self.refused.is_some() || bufs.first().is_some_and(|first| self.keeps_back(first)) {
+            return Poll::Ready(Ok(offered));
+        }
+        ready!(self.poll_interim(cx))?;
+        let result = self.stream()?.poll_write_vectored(cx, bufs);
+        self.note_write(&result, offered);
+        result
     }
 
     fn is_write_vectored(&self) -> bool {
         true
     }
 
+    /// hyper flushes at the end of each of its rounds, with nothing left to write: the moment for interim answers, and
+    /// to look whether the client is still there.
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.stream()?.poll_flush(cx)
+        ready!(self.poll_interim(cx))?;
+        let this = &mut *self;
+        if this.conn.doing() == Doing::Busy
+            && this.conn.is_http1()
+            && let Some(socket) = this.stream.as_ref().and_then(Stream::in_clear)
+            && let Poll::Ready(gone) = this.hangup.poll_gone(socket, &this.conn, cx)
+        {
+            tracing::debug!(error = %gone, client = %this.conn.peer, "A client has gone.");
+            return Poll::Ready(Err(gone));
+        }
+        this.stream()?.poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.refused.is_some() {
+            return Poll::Ready(Ok(()));
+        }
         self.stream()?.poll_shutdown(cx)
     }
 }
@@ -141,19 +273,17 @@ fn spawn_linger(stream: Stream, farewell: &'static [u8]) {
 
 /// Says "no more from here", then reads the client's rest away until it closes, within bounds.
 async fn linger(mut stream: Stream, farewell: &[u8]) {
-    let mut rest = LINGER_BYTES;
-    let mut buffer = [0; 4096];
+    let mut buffer = vec![0; 16 * 1024];
     // A time-out, an error and the client's end are all the same here: the stream is dropped.
     let _ = tokio::time::timeout(LINGER, async {
-        if stream.write_all(farewell).await.is_err() || stream.shutdown().await.is_err() {
+        let goodbye = async {
+            stream.write_all(farewell).await?;
+            stream.shutdown().await
+        };
+        if !matches!(tokio::time::timeout(LINGER_QUIET, goodbye).await, Ok(Ok(()))) {
             return;
         }
-        while rest > 0 {
-            match stream.read(&mut buffer).await {
-                Ok(bytes) if bytes > 0 => rest = rest.saturating_sub(bytes),
-                Ok(_) | Err(_) => return,
-            }
-        }
+        while let Ok(Ok(1..)) = tokio::time::timeout(LINGER_QUIET, stream.read(&mut buffer)).await {}
     })
     .await;
 }

@@ -7,16 +7,21 @@
 
 mod abort;
 mod downstream;
+mod hangup;
+mod head;
 mod listen;
 mod open;
 mod patrol;
 mod proxy_header;
+mod refusal;
 mod serve;
 mod stream;
 pub mod tls;
+mod trailers;
 
 pub use abort::Abort;
 pub use downstream::cut_upgraded;
 pub use listen::{BindError, bind};
 pub use patrol::{ClientConn, Patrol};
+pub use refusal::Refusals;
 pub use serve::{ConnRules, serve};

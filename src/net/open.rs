@@ -15,6 +15,7 @@ use super::{
     downstream::Downstream,
     patrol::{Order, Watched},
     proxy_header::{self, BadHeader, Header},
+    refusal::HeadLimits,
     serve::until_order,
     stream::{Socket, Stream},
 };
@@ -171,7 +172,7 @@ async fn shake_hands(
     acceptor.accept(socket).into_fallible().await.map_err(|(error, socket)| {
         // The alert says why; what the client has sent meanwhile must not turn it into a reset.
         conn.must_linger();
-        drop(Downstream::new(Stream::Plain(socket), BytesMut::new(), conn));
+        drop(Downstream::new(Stream::Plain(socket), BytesMut::new(), conn, HeadLimits::NONE));
         Failure::Handshake(error)
     })
 }
@@ -181,7 +182,7 @@ async fn refuse_plain(stream: TcpStream, conn: Arc<ClientConn>) {
     // The request is not read; without care the reset would overtake the answer.
     conn.must_linger();
     let stream = Stream::Plain(Socket::new(stream, BytesMut::new(), conn.clone()));
-    let mut stream = Downstream::new(stream, BytesMut::new(), conn);
+    let mut stream = Downstream::new(stream, BytesMut::new(), conn, HeadLimits::NONE);
     let _ = stream.write_all(PLAIN_REFUSED).await;
 }
 

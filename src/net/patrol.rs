@@ -9,7 +9,7 @@ use std::{
     net::IpAddr,
     rc::Rc,
     sync::{
-        Arc,
+        Arc, Mutex, OnceLock, PoisonError,
         atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering::Relaxed},
     },
     task::{Context, Poll, Waker},
@@ -33,6 +33,9 @@ pub(super) enum Doing {
     /// At least one request is open.
     Busy,
 }
+
+/// No place in a connection's bytes.
+const UNKNOWN: u64 = u64::MAX;
 
 /// One client connection, shared by its stream, its task and its requests. Atomic only because hyper wants streams to
 /// be `Send`; one thread uses it.
@@ -59,13 +62,91 @@ pub struct ClientConn {
     resets_max: AtomicU32,
     expelled: AtomicBool,
     closing: Arc<AtomicBool>,
+    /// The request that is open may be told of what goes on before its answer (HTTP/1.1).
+    takes_interim: AtomicBool,
+    answering: AtomicBool,
+    /// The bytes are no longer HTTP.
+    is_tunnel: AtomicBool,
+    /// Bytes of an answer wait for the client to take them.
+    pub(super) is_blocked: AtomicBool,
+    has_interim: AtomicBool,
+    interim: Mutex<Vec<u8>>,
+    /// Where in the connection's bytes the head ended that was read last, and where the next is to begin.
+    head_end: AtomicU64,
+    next_head: AtomicU64,
+    body_end: AtomicU64,
+    /// Wakes the connection's task.
+    pub(super) waker: OnceLock<Waker>,
 }
 
 impl ClientConn {
-    /// A request starts.
-    pub fn enter(&self) {
+    /// A request starts. `takes_interim`: its client knows answers of class 1xx (RFC 9110 section 15.2). `body_bytes`:
+    /// how many bytes follow the head, if that is known.
+    pub fn enter(&self, takes_interim: bool, body_bytes: Option<u64>) {
+        let head_end = self.head_end.swap(UNKNOWN, Relaxed);
+        let next = body_bytes.filter(|_| head_end != UNKNOWN).and_then(|bytes| head_end.checked_add(bytes));
+        self.next_head.store(next.unwrap_or(UNKNOWN), Relaxed);
         self.open.store(self.open.load(Relaxed) + 1, Relaxed);
+        self.takes_interim.store(takes_interim && !self.is_http2.load(Relaxed), Relaxed);
+        self.answering.store(false, Relaxed);
         self.set(Doing::Busy);
+    }
+
+    /// The answer to the request that is open begins.
+    pub fn begin_answer(&self) {
+        self.answering.store(true, Relaxed);
+    }
+
+    /// From here on the bytes are not the connection's to look at.
+    pub fn become_tunnel(&self) {
+        self.is_tunnel.store(true, Relaxed);
+    }
+
+    /// True if answers of class 1xx may be sent for the request that is open.
+    pub fn takes_interim(&self) -> bool {
+        self.takes_interim.load(Relaxed)
+    }
+
+    /// Sends an answer of class 1xx as it stands. It is left out if the client would not know it, if its answer has
+    /// begun, or if the client does not take what waits for it: it is news, and may be missed.
+    pub fn send_interim(&self, text: &[u8]) {
+        if !self.takes_interim() || self.is_answering() || self.is_blocked.load(Relaxed) {
+            return;
+        }
+        self.interim.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(text);
+        self.has_interim.store(true, Relaxed);
+        if let Some(waker) = self.waker.get() {
+            waker.wake_by_ref();
+        }
+    }
+
+    pub(super) fn note_head_end(&self, place: u64) {
+        self.head_end.store(place, Relaxed);
+    }
+
+    /// A body whose length was not known has ended, maybe even before its request was taken up.
+    pub(super) fn note_body_end(&self, place: u64) {
+        self.body_end.store(place, Relaxed);
+    }
+
+    /// True if the bytes at this place are known to be the first of a head.
+    pub(super) fn expects_head_at(&self, place: u64) -> bool {
+        self.next_head.load(Relaxed) == place || self.body_end.load(Relaxed) == place
+    }
+
+    pub(super) fn take_interim(&self) -> Option<Vec<u8>> {
+        self.has_interim
+            .swap(false, Relaxed)
+            .then(|| std::mem::take(&mut *self.interim.lock().unwrap_or_else(PoisonError::into_inner)))
+    }
+
+    pub(super) fn is_answering(&self) -> bool {
+        self.answering.load(Relaxed)
+    }
+
+    /// True while the bytes are those of HTTP/1.
+    pub(super) fn is_http1(&self) -> bool {
+        !self.is_http2.load(Relaxed) && !self.is_tunnel.load(Relaxed)
     }
 
     /// A request has ended: its answer is out, or nobody wants it any more.
@@ -313,6 +394,16 @@ impl Patrol {
             resets_max: AtomicU32::new(u32::MAX),
             expelled: AtomicBool::new(false),
             closing: self.closing.clone(),
+            takes_interim: AtomicBool::new(false),
+            answering: AtomicBool::new(false),
+            is_tunnel: AtomicBool::new(false),
+            is_blocked: AtomicBool::new(false),
+            has_interim: AtomicBool::new(false),
+            interim: Mutex::default(),
+            head_end: AtomicU64::new(UNKNOWN),
+            next_head: AtomicU64::new(0),
+            body_end: AtomicU64::new(UNKNOWN),
+            waker: OnceLock::new(),
         })
     }
 }
@@ -386,106 +477,5 @@ impl fmt::Debug for Patrol {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const HEADER: Duration = Duration::from_secs(10);
-
-    fn limits() -> Limits {
-        Limits {
-            header_timeout: HEADER,
-            idle_timeout: Duration::from_secs(75),
-            body_timeout: None,
-            send_timeout: Some(Duration::from_secs(600)),
-            header_bytes_max: 0,
-            headers_max: 0,
-            streams_max: 0,
-            resets_max: 0,
-            connections_max: 0,
-            replay_buffer_total: 0,
-        }
-    }
-
-    #[test]
-    fn each_state_has_its_own_limit() {
-        let start = Instant::now();
-        let patrol = Patrol::new(start);
-        let watched = patrol.watch(IpAddr::from([127, 0, 0, 1]));
-        let cx = Context::from_waker(Waker::noop());
-        let at = |seconds| patrol.tick(start + Duration::from_secs(seconds), &limits());
-        at(74);
-        assert!(watched.poll_order(&cx).is_pending(), "idle for less than its limit");
-        watched.conn.note_read();
-        at(83);
-        assert!(watched.poll_order(&cx).is_pending(), "a head may take ten seconds");
-        watched.conn.enter();
-        at(1000);
-        assert!(watched.poll_order(&cx).is_pending(), "a request may take as long as it likes");
-        watched.conn.leave();
-        at(1075);
-        assert_eq!(watched.poll_order(&cx), Poll::Ready(Order::Expire));
-    }
-
-    #[test]
-    fn resets_are_counted_over_ten_seconds() {
-        let start = Instant::now();
-        let patrol = Patrol::new(start);
-        let watched = patrol.watch(IpAddr::from([127, 0, 0, 1]));
-        watched.conn.set_http2(2);
-        let at = |seconds| patrol.tick(start + Duration::from_secs(seconds), &limits());
-        assert!(!watched.conn.note_reset() && !watched.conn.note_reset(), "as many as may be");
-        at(10);
-        assert!(!watched.conn.note_reset() && !watched.conn.note_reset(), "ten seconds later they are forgotten");
-        assert!(watched.conn.note_reset(), "one too many");
-        assert!(!watched.conn.note_reset(), "once");
-        patrol.expel(&watched.conn);
-        assert_eq!(watched.poll_order(&Context::from_waker(Waker::noop())), Poll::Ready(Order::Sever));
-    }
-
-    #[test]
-    fn a_half_sent_head_expires() {
-        let start = Instant::now();
-        let patrol = Patrol::new(start);
-        let watched = patrol.watch(IpAddr::from([127, 0, 0, 1]));
-        let cx = Context::from_waker(Waker::noop());
-        watched.conn.note_read();
-        watched.conn.note_read();
-        patrol.tick(start + HEADER, &limits());
-        assert_eq!(watched.poll_order(&cx), Poll::Ready(Order::Expire));
-    }
-
-    #[test]
-    fn a_client_that_takes_nothing_is_let_go_but_not_before_a_try() {
-        let start = Instant::now();
-        let patrol = Patrol::new(start);
-        let watched = patrol.watch(IpAddr::from([127, 0, 0, 1]));
-        let cx = Context::from_waker(Waker::noop());
-        let at = |seconds| patrol.tick(start + Duration::from_secs(seconds), &limits());
-        watched.conn.enter();
-        watched.conn.note_write(true);
-        at(299);
-        assert!(watched.poll_order(&cx).is_pending() && !watched.conn.takes_a_try());
-        at(300);
-        assert_eq!(watched.poll_order(&cx), Poll::Ready(Order::Look));
-        assert!(watched.conn.takes_a_try() && !watched.conn.takes_a_try());
-        watched.conn.note_write(false);
-        watched.conn.note_write(true);
-        at(899);
-        assert_eq!(watched.poll_order(&cx), Poll::Ready(Order::Look), "what it took gives it the whole time again");
-        assert!(!watched.conn.has_stalled());
-        at(900);
-        assert_eq!(watched.poll_order(&cx), Poll::Ready(Order::Sever));
-        assert!(watched.conn.has_stalled());
-    }
-
-    #[test]
-    fn who_comes_after_shutdown_began_is_told_too() {
-        let patrol = Patrol::new(Instant::now());
-        patrol.announce();
-        patrol.finish();
-        let late = patrol.watch(IpAddr::from([127, 0, 0, 1]));
-        let cx = Context::from_waker(Waker::noop());
-        assert!(late.conn.is_closing());
-        assert_eq!(late.poll_order(&cx), Poll::Ready(Order::Finish));
-    }
-}
+#[path = "patrol_tests.rs"]
+mod tests;

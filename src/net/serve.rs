@@ -31,10 +31,14 @@ use super::{
     downstream::Downstream,
     open::{Opened, open},
     patrol::{Doing, Order, Watched},
+    refusal::{HeadLimits, Refusals},
     stream::Stream,
     tls::ServerTls,
 };
-use crate::{config::settings::ClientRules, telemetry::Registry};
+use crate::{
+    config::settings::ClientRules,
+    telemetry::{FailureKind, Registry},
+};
 
 /// The client connection preface of HTTP/2 (RFC 9113 section 3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -43,7 +47,6 @@ const STREAM_WINDOW_BYTES: u32 = 1024 * 1024;
 /// Deliberately far below what the upstream side has: a client's flood of tiny frames shall end its own connection.
 const CONNECTION_WINDOW_BYTES: u32 = 16 * 1024 * 1024;
 const PING_INTERVAL: Duration = Duration::from_secs(20);
-const HEAD_TIMED_OUT: &[u8] = b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\nx-verdigris-error: header_timeout\r\n\r\n";
 
 /// How connections are spoken with.
 #[derive(Clone, Debug)]
@@ -54,6 +57,7 @@ pub struct ConnRules {
     pub(super) registry: Registry,
     h1: http1::Builder,
     h2: http2::Builder<LocalExec>,
+    head: HeadLimits,
 }
 
 /// Runs hyper's tasks on the worker's own thread.
@@ -70,9 +74,11 @@ impl ConnRules {
     pub fn new(clients: Arc<ClientRules>, tls: Option<ServerTls>, registry: Registry) -> Self {
         let limits = &clients.limits;
         let mut h1 = http1::Builder::new();
-        // Time limits are the patrol's: no timer a request. An answer without Date is passed on without one.
+        // Time limits are the patrol's: no timer a request. hyper notes the time on an answer that came without a Date
+        // (RFC 9110 section 6.6.1). A client that closes its sending side may still want its answer: `hangup` decides.
         h1.preserve_header_case(true)
-            .auto_date_header(false)
+            .auto_date_header(true)
+            .half_close(true)
             .header_read_timeout(None)
             .max_header_size(limits.header_bytes_max);
         if limits.headers_max != 100 {
@@ -81,14 +87,15 @@ impl ConnRules {
         }
         let mut h2 = http2::Builder::new(LocalExec);
         h2.timer(TokioTimer::new())
-            .auto_date_header(false)
+            .auto_date_header(true)
             .initial_stream_window_size(STREAM_WINDOW_BYTES)
             .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
             .max_concurrent_streams(limits.streams_max)
             .max_header_list_size(u32::try_from(limits.header_bytes_max).unwrap_or(u32::MAX))
             .keep_alive_interval(PING_INTERVAL)
             .keep_alive_timeout(PING_INTERVAL);
-        Self { clients, tls, registry, h1, h2 }
+        let head = HeadLimits { bytes_max: limits.header_bytes_max, fields_max: limits.headers_max };
+        Self { clients, tls, registry, h1, h2, head }
     }
 
     /// The same with other rules for clients.
@@ -105,8 +112,13 @@ impl ConnRules {
 }
 
 /// Serves one client connection to its end. Dropping the future closes it at once.
-pub async fn serve<M, S, B>(stream: TcpStream, rules: Rc<ConnRules>, patrol: Rc<Patrol>, service: M)
-where
+pub async fn serve<M, S, B>(
+    stream: TcpStream,
+    rules: Rc<ConnRules>,
+    patrol: Rc<Patrol>,
+    refusals: &impl Refusals,
+    service: M,
+) where
     M: FnOnce(Arc<ClientConn>) -> S,
     S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + 'static,
     S::Future: 'static,
@@ -127,14 +139,17 @@ where
             None => return,
         },
     };
-    let io = TokioIo::new(Downstream::new(stream, early, watched.conn.clone()));
+    let in_clear = stream.in_clear().is_some();
+    let io = TokioIo::new(Downstream::new(stream, early, watched.conn.clone(), rules.head));
     let service = service(watched.conn.clone());
     if is_http2 {
         watched.conn.set_http2(rules.clients.limits.resets_max);
         serve_h2(rules.h2.serve_connection(io, service), &watched).await;
     } else {
         // An HTTP/2 connection is ended stream by stream, each in a task of its own.
-        Abortable::new(serve_h1(rules.h1.serve_connection(io, service).with_upgrades(), &watched)).await;
+        // What the end of a TLS stream means cannot be asked of the socket: there it is the client's end.
+        let conn = rules.h1.clone().half_close(in_clear).serve_connection(io, service).with_upgrades();
+        Abortable::new(serve_h1(conn, &watched, refusals)).await;
     }
 }
 
@@ -170,35 +185,52 @@ pub(super) async fn until_order<F: Future>(mut future: Pin<&mut F>, watched: &Wa
     .await
 }
 
-async fn serve_h1<S, B>(mut conn: http1::UpgradeableConnection<TokioIo<Downstream>, S>, watched: &Watched)
-where
+async fn serve_h1<S, B>(
+    mut conn: http1::UpgradeableConnection<TokioIo<Downstream>, S>,
+    watched: &Watched,
+    refusals: &impl Refusals,
+) where
     S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + 'static,
     B: Body<Data = Bytes> + 'static,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
+    let mut timed_out = None;
+    poll_fn(|cx| {
+        // The task's waker stays the same for its life.
+        watched.conn.waker.get_or_init(|| cx.waker().clone());
+        Poll::Ready(())
+    })
+    .await;
     loop {
         match until_order(Pin::new(&mut conn), watched).await {
-            Ok(Ok(())) => return,
+            Ok(Ok(())) => break,
             Ok(Err(error)) => {
-                // What the client sent could not be read to its end; the 4xx that hyper wrote must reach it.
+                // What the client sent could not be read to its end; the 4xx that says so must reach it.
                 watched.conn.must_linger();
                 tracing::debug!(%error, client = %watched.conn.peer, "A client connection ended with an error.");
-                return;
+                break;
             }
             Err(Order::Look | Order::Announce) => {}
             Err(Order::Sever) => return,
-            Err(Order::Expire) if watched.conn.doing() == Doing::Head => break,
+            Err(Order::Expire) if watched.conn.doing() == Doing::Head => {
+                timed_out = Some(FailureKind::HeaderTimeout);
+                break;
+            }
             Err(Order::Finish | Order::Expire) => Pin::new(&mut conn).graceful_shutdown(),
         }
     }
-    if let Some(parts) = conn.into_parts() {
-        refuse_head(parts.io.into_inner()).await;
+    let Some(parts) = conn.into_parts() else { return };
+    let stream = parts.io.into_inner();
+    if let Some(kind) = timed_out.or(stream.refused()) {
+        watched.conn.must_linger();
+        refuse_head(stream, &refusals.refuse(watched.conn.peer, kind)).await;
     }
 }
 
-/// Tells the client that its head took too long. It may be gone; there is nobody to tell then.
-async fn refuse_head(mut stream: Downstream) {
-    let _ = stream.write_all(HEAD_TIMED_OUT).await;
+/// Tells the client why its head was not taken. It may be gone; there is nobody to tell then.
+async fn refuse_head(mut stream: Downstream, answer: &[u8]) {
+    stream.speak();
+    let _ = stream.write_all(answer).await;
     let _ = stream.shutdown().await;
 }
 

@@ -59,6 +59,14 @@ impl Stream {
         }
     }
 
+    /// The socket, if nothing but HTTP is spoken on it.
+    pub(super) fn in_clear(&self) -> Option<&TcpStream> {
+        match self {
+            Stream::Plain(socket) => Some(&socket.stream),
+            Stream::Tls(_) => None,
+        }
+    }
+
     /// Makes the close a reset that leaves nothing behind.
     pub(super) fn set_zero_linger(&self) -> io::Result<()> {
         self.socket().stream.set_zero_linger()

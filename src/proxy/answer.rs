@@ -5,7 +5,7 @@ use std::rc::Rc;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, Version, header};
 
-use super::{body::AnswerBody, exchange::Exchange, headers};
+use super::{body::AnswerBody, exchange::Exchange, forwards, headers};
 use crate::telemetry::FailureKind;
 
 /// A request cannot be answered by an upstream.
@@ -30,7 +30,11 @@ pub(super) fn failure(exchange: &Rc<Exchange>, failure: &Failure, version: Versi
     let fields = answer.headers_mut();
     fields.insert("x-verdigris-error", HeaderValue::from_static(failure.kind.as_str()));
     headers::mark(fields, exchange);
-    if closes(failure.kind) && version < Version::HTTP_2 {
+    if failure.kind == FailureKind::MethodRefused {
+        fields.insert(header::ALLOW, HeaderValue::from_static(forwards::METHODS));
+    }
+    let unasked = exchange.leaves_body_unasked();
+    if (closes(failure.kind) || unasked) && version < Version::HTTP_2 {
         fields.insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     if version < Version::HTTP_2 {
@@ -39,6 +43,28 @@ pub(super) fn failure(exchange: &Rc<Exchange>, failure: &Failure, version: Versi
     }
     exchange.answered(answer.status().as_u16(), false);
     answer
+}
+
+/// The whole answer on HTTP/1.1 to a head that never became a request. The connection closes after it.
+pub(super) fn before_request(kind: FailureKind, request_id: &HeaderValue) -> Bytes {
+    let status = StatusCode::from_u16(kind.status()).unwrap_or(StatusCode::BAD_REQUEST);
+    let reason = status.canonical_reason().unwrap_or_default();
+    let request_id = request_id.to_str().unwrap_or_default();
+    let message = match kind {
+        FailureKind::HeaderTimeout => "the request's head did not come in time",
+        FailureKind::HeadersTooLarge => "the request's head has too many fields or bytes",
+        FailureKind::UriTooLong => "the request's target is too long",
+        _ => "the request's head is malformed",
+    };
+    let text = serde_json::json!({ "error": kind.as_str(), "message": message, "request_id": request_id });
+    let date = httpdate::fmt_http_date(std::time::SystemTime::now());
+    format!(
+        "HTTP/1.1 {} {reason}\r\nconnection: close\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\
+         date: {date}\r\nx-request-id: {request_id}\r\nx-verdigris-error: {kind}\r\n\r\n{text}\n",
+        status.as_str(),
+        text.to_string().len() + 1,
+    )
+    .into()
 }
 
 /// True if the connection cannot go on: its framing is not to be trusted, or the rest of a body is still to come.

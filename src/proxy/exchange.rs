@@ -1,14 +1,16 @@
 //! One request and its answer: what it carries along, and the record it leaves when the last part of it is dropped.
 
 use std::{
-    cell::{Cell, RefCell},
+    cell::{Cell, OnceCell, RefCell},
     net::IpAddr,
     rc::Rc,
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use http::{HeaderValue, Method};
+use http::{HeaderValue, Method, Version};
+use http_body::Body as _;
+use hyper::body::Incoming;
 
 use super::{
     deadline, headers,
@@ -18,7 +20,7 @@ use super::{
 use crate::{
     net::ClientConn,
     telemetry::{AccessRecord, FailureKind},
-    upstream::{Place, lease::Lease},
+    upstream::{Expectation, Place, lease::Lease},
 };
 
 /// One client connection, as its requests see it.
@@ -59,6 +61,8 @@ pub(super) struct Exchange {
     pub(super) peer_is_trusted: bool,
     /// Kept only for the access log.
     line: Option<Line>,
+    /// The client waits to be asked for its body.
+    pub(super) expectation: OnceCell<Arc<Expectation>>,
     held: RefCell<Option<Held>>,
     /// Its place among those that the slot takes at once, if it counts them.
     place: RefCell<Option<Place>>,
@@ -73,10 +77,11 @@ impl Exchange {
         worker: &Rc<Worker>,
         client: &Rc<Client>,
         request: &http::request::Parts,
+        body: &Incoming,
         is_grpc: bool,
         started: Instant,
     ) -> Rc<Self> {
-        client.conn.enter();
+        client.conn.enter(request.version >= Version::HTTP_11, body.size_hint().exact());
         let peer = client.conn.peer;
         let peer_is_trusted = worker.trusts(peer);
         let line = worker.access.as_ref().map(|_| Line {
@@ -96,6 +101,7 @@ impl Exchange {
             call_limit: if is_grpc { deadline::of_call(&request.headers) } else { None },
             peer_is_trusted,
             line,
+            expectation: OnceCell::new(),
             held: RefCell::new(None),
             place: RefCell::new(None),
             status: Cell::new(0),
@@ -152,10 +158,21 @@ impl Exchange {
     /// The head of the answer is known.
     pub(super) fn answered(&self, status: u16, from_upstream: bool) {
         self.status.set(status);
+        self.client.conn.begin_answer();
         if from_upstream {
             let elapsed = self.started.elapsed();
             self.with_held(|held| held.slot.table.metrics.first_byte(self.worker.index, elapsed));
         }
+    }
+
+    /// The final answer begins. True if the client still waits to be asked for its body, and will not be: nobody can
+    /// tell what it sends next, so its connection has to close (RFC 9110 section 10.1.1).
+    pub(super) fn leaves_body_unasked(&self) -> bool {
+        let unasked = self.expectation.get().is_some_and(|expectation| expectation.answer());
+        if unasked {
+            self.client.conn.must_linger();
+        }
+        unasked
     }
 
     pub(super) fn fail(&self, kind: FailureKind) {
@@ -243,6 +260,9 @@ impl Exchange {
 
 impl Drop for Exchange {
     fn drop(&mut self) {
+        if let Some(expectation) = self.expectation.get() {
+            expectation.give_up();
+        }
         self.record();
         self.count_reset();
         self.client.conn.leave();

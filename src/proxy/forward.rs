@@ -4,6 +4,7 @@ use std::{
     future::poll_fn,
     pin::pin,
     rc::Rc,
+    sync::Arc,
     task::Poll,
     time::{Duration, Instant},
 };
@@ -18,7 +19,7 @@ use super::{
     assign,
     body::{AnswerBody, RelayParts},
     exchange::{Exchange, Held},
-    headers, outcome, replay, retry, rewrite, tunnel, turn,
+    headers, interim, outcome, replay, retry, rewrite, tunnel, turn,
 };
 use crate::{
     ids::EndpointId,
@@ -59,6 +60,7 @@ pub(super) async fn forward(
     let held = exchange.held().ok_or_else(|| internal("the request has no slot"))?;
     courier.rewrite(&held)?;
     courier.take_body(&held, body)?;
+    courier.take_expectation();
     courier.run().await
 }
 
@@ -131,6 +133,23 @@ impl Courier<'_> {
         let bounds = BodyBounds { bytes_max, kept_max, may_pause, is_http2 };
         self.body = Some(SharedBody::new(body, bounds, &self.exchange.worker.replay_budget));
         Ok(())
+    }
+
+    /// `Expect: 100-continue` goes to the server if there is a body to wait for and a client to be told; else it says
+    /// nothing (RFC 9110 section 10.1.1). Other expectations are the server's to judge.
+    fn take_expectation(&mut self) {
+        let Some(head) = &mut self.head else { return };
+        let expects = head.headers.get(header::EXPECT);
+        if !expects.is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue")) {
+            return;
+        }
+        match &self.body {
+            Some(body) if head.version == Version::HTTP_11 => {
+                let expectation = self.exchange.expectation.get_or_init(Arc::default);
+                body.hold_back(expectation.clone());
+            }
+            Some(_) | None => drop(head.headers.remove(header::EXPECT)),
+        }
     }
 
     async fn run(&mut self) -> Result<Response<AnswerBody>, Failure> {
@@ -232,10 +251,16 @@ impl Courier<'_> {
     fn request(&mut self, held: &Held, pool: &Pool, conn: &Conn) -> Result<Request<RequestBody>, Failure> {
         let head = if self.may_replay || conn.speaks_http2() { self.head.as_mut().map(lend) } else { self.head.take() };
         let mut head = head.ok_or_else(|| internal("the request is out"))?;
+        let expectation = self.exchange.expectation.get();
         if conn.speaks_http2() {
             let (scheme, default) =
                 pool.target().map_or(("http", "localhost"), |target| (target.scheme(), target.authority.as_str()));
             to_http2(&mut head, scheme, default)?;
+            // hyper does not tell what an HTTP/2 server says before its answer.
+            if let Some(expectation) = expectation {
+                head.headers.remove(header::EXPECT);
+                expectation.fulfil();
+            }
         } else {
             head.version = Version::HTTP_11;
             if self.body.is_some() && !head.headers.contains_key(header::CONTENT_LENGTH) {
@@ -261,7 +286,11 @@ impl Courier<'_> {
                 RequestBody::Empty
             }
         };
-        Ok(Request::from_parts(head, body))
+        let mut request = Request::from_parts(head, body);
+        if self.exchange.client.conn.takes_interim() && !conn.speaks_http2() {
+            interim::pass_on(&mut request, &self.exchange.client.conn, expectation.cloned());
+        }
+        Ok(request)
     }
 
     /// Ok if the request may be sent again on a fresh connection.
@@ -328,7 +357,8 @@ impl Courier<'_> {
         }
         let (mut head, incoming) = answer.into_parts();
         let keep_alive = headers::keep_alive_timeout(&head.headers);
-        let reuse = arrival::settle(&mut head)?;
+        let closes = headers::says_close(&head.headers);
+        let mut reuse = arrival::settle(&mut head)?;
         headers::end_hop(&mut head.headers);
         headers::edit(&mut head.headers, &held.service.service.settings.answer);
         headers::disown(&mut head.headers);
@@ -336,6 +366,13 @@ impl Courier<'_> {
         head.version = Version::HTTP_11;
         self.classify(held, &head.headers);
         self.exchange.answered(head.status.as_u16(), true);
+        let unasked = self.exchange.leaves_body_unasked();
+        if unasked || self.leaves_body_unread(closes) {
+            head.headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        if unasked {
+            reuse = Reuse::Never;
+        }
         held.lease.set_abort(net::Abort::current());
         let body = AnswerBody::relay(RelayParts {
             incoming,
@@ -349,6 +386,16 @@ impl Courier<'_> {
             idle: held.service.service.settings.timeouts.idle,
         });
         Ok(Response::from_parts(head, body))
+    }
+
+    /// An early answer: the rest of the body may come while nobody reads it, and must not erase the answer. If the
+    /// server `closes`, nobody will read it at all, and the client is told that its connection ends too.
+    fn leaves_body_unread(&self, closes: bool) -> bool {
+        let is_early = self.body.as_ref().is_some_and(|body| !body.has_ended());
+        if is_early {
+            self.exchange.client.conn.must_linger();
+        }
+        is_early && closes && !self.exchange.is_grpc
     }
 
     /// Tells streams from single answers, for whoever waits for a drain.

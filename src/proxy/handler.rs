@@ -11,7 +11,7 @@ use super::{
     assign,
     body::AnswerBody,
     exchange::{Client, Exchange},
-    forward, headers, route,
+    forward, forwards, headers, route,
     worker::Worker,
 };
 
@@ -23,7 +23,7 @@ pub(super) async fn handle(
 ) -> Result<Response<AnswerBody>, Infallible> {
     let started = Instant::now();
     let (head, body) = request.into_parts();
-    let exchange = Exchange::new(&worker, &client, &head, is_grpc(&head), started);
+    let exchange = Exchange::new(&worker, &client, &head, &body, is_grpc(&head), started);
     let version = head.version;
     let result = pass(&exchange, head, body).await;
     let mut answer = result.unwrap_or_else(|failure| answer::failure(&exchange, &failure, version));
@@ -39,11 +39,15 @@ async fn pass(
     body: Incoming,
 ) -> Result<Response<AnswerBody>, Failure> {
     route::normalise(&mut head)?;
+    if forwards::step(&mut head) == forwards::Reach::Here {
+        return Ok(forwards::answer(exchange, &head));
+    }
     let held = assign::assign(&exchange.worker, &head, exchange.started)?;
     exchange.hold(held);
     let upgrade = headers::upgrade_wanted(head.version, &head.headers);
     headers::end_hop(&mut head.headers);
     headers::join_cookies(&mut head.headers);
+    headers::add_via(&mut head.headers, head.version);
     headers::set_forwarding(&mut head.headers, exchange);
     forward::forward(exchange, head, body, upgrade).await
 }

@@ -31,6 +31,7 @@ pub(super) fn open(
     in_flight: InFlight,
 ) -> Response<AnswerBody> {
     held.lease.classify(LeaseKind::Tunnel);
+    exchange.client.conn.become_tunnel();
     exchange.answered(answer.status().as_u16(), true);
     let (mut head, ()) = answer.into_parts();
     let protocol = head.headers.get(header::UPGRADE).cloned();

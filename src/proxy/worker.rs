@@ -13,6 +13,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use bytes::Bytes;
 use http::HeaderValue;
 use tokio::{
     runtime::RuntimeMetrics,
@@ -20,12 +21,12 @@ use tokio::{
     time::MissedTickBehavior,
 };
 
-use super::{exchange::Client, forward::COMPLAINT_INTERVAL, handler, request_id::RequestIds, view::Views};
+use super::{answer, exchange::Client, forward::COMPLAINT_INTERVAL, handler, request_id::RequestIds, view::Views};
 use crate::{
     config::settings::ClientRules,
-    net::{ConnRules, Patrol, serve, tls::ServerTls},
+    net::{ConnRules, Patrol, Refusals, serve, tls::ServerTls},
     table::Reader,
-    telemetry::{AccessSink, Registry},
+    telemetry::{AccessSink, FailureKind, Registry},
     upstream::{
         Balancer, LocalEndpoint, Order, ReplayBudget,
         lease::{Ledger, Patience},
@@ -252,7 +253,7 @@ impl Worker {
                 }
             };
             let patrol = worker.patrol.clone();
-            serve(stream, rules, patrol, |conn| {
+            serve(stream, rules, patrol, &*worker.clone(), |conn| {
                 let address = HeaderValue::from_str(&conn.peer.to_string());
                 let address = address.unwrap_or_else(|_| HeaderValue::from_static("unknown"));
                 let client = Rc::new(Client { conn, address });
@@ -289,6 +290,13 @@ impl Worker {
         }
         self.complained.set(Some(now));
         tracing::warn!(endpoint = %local.endpoint.settings, error = %error, "A request failed at an endpoint.");
+    }
+}
+
+impl Refusals for Worker {
+    fn refuse(&self, _peer: IpAddr, kind: FailureKind) -> Bytes {
+        self.registry.unrouted(kind);
+        answer::before_request(kind, &self.request_ids.take_over(None))
     }
 }
 

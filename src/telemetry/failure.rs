@@ -49,6 +49,12 @@ failure_kinds! {
     NoService = ("no_service", 404, 12, Client),
     /// The request is malformed or ambiguous in a way the parser lets pass.
     BadRequest = ("bad_request", 400, 3, Client),
+    /// The request's head did not come within `limits.header_timeout`.
+    HeaderTimeout = ("header_timeout", 408, 4, Client),
+    /// The request's head has more fields or bytes than the limits allow.
+    HeadersTooLarge = ("headers_too_large", 431, 8, Client),
+    /// The request's target is longer than the limits allow.
+    UriTooLong = ("uri_too_long", 414, 8, Client),
     /// The method has no meaning at a reverse proxy (`CONNECT`).
     MethodRefused = ("method_refused", 405, 12, Client),
     /// A transfer coding other than `chunked`.

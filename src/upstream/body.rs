@@ -9,6 +9,7 @@ use std::{
     fmt,
     pin::Pin,
     rc::Rc,
+    sync::Arc,
     task::{Context, Poll, ready},
     time::{Duration, Instant},
 };
@@ -18,7 +19,10 @@ use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
-use super::lease::Lease;
+use super::{
+    expectation::{Expectation, HeldBack},
+    lease::Lease,
+};
 use crate::telemetry::FailureKind;
 
 /// Why a request body ended early.
@@ -97,6 +101,8 @@ struct State {
     touched: bool,
     /// An answer has begun.
     answered: bool,
+    /// The client waits to be asked for the body.
+    held_back: Option<HeldBack>,
 }
 
 /// One attempt's view of a request body.
@@ -133,6 +139,7 @@ impl SharedBody {
             fault: None,
             touched: false,
             answered: false,
+            held_back: None,
         };
         Self(Rc::new(Inner { state: RefCell::new(state), budget: budget.clone(), bounds }))
     }
@@ -151,6 +158,11 @@ impl SharedBody {
             lease,
             first_byte,
         })
+    }
+
+    /// Reads nothing from the client until the expectation is fulfilled.
+    pub fn hold_back(&self, expectation: Arc<Expectation>) {
+        self.0.state.borrow_mut().held_back = Some(HeldBack::new(expectation));
     }
 
     /// True while everything read from the client so far is still at hand.
@@ -222,6 +234,12 @@ impl Attempt {
         if state.ended {
             let trailers = state.kept_trailers.clone().filter(|_| !std::mem::replace(&mut self.trailers_sent, true));
             return Poll::Ready(trailers.map(|trailers| Ok(Frame::trailers(trailers))));
+        }
+        if let Some(held_back) = &mut state.held_back {
+            if ready!(held_back.poll(cx)).is_err() {
+                return Poll::Ready(Some(Err(BodyFailed::Superseded)));
+            }
+            state.held_back = None;
         }
         match Pin::new(&mut state.incoming).poll_frame(cx) {
             Poll::Ready(frame) => {

@@ -44,3 +44,4 @@ mod upstream_timeouts;
 mod upstream_tls;
 mod upstream_wire;
 mod websocket;
+mod wire;

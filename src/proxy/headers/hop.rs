@@ -28,12 +28,15 @@ fn tokens<'a>(fields: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = 
 
 /// Takes the hop-by-hop fields out, with all that `Connection` names (RFC 9110 section 7.6.1). `TE: trailers` stays,
 /// because trailers pass.
+///
+/// Over HTTP/1.1 a `TE` that is passed on needs a `Connection` that names it (RFC 9110 section 10.1.4), which is set here.
 pub(in crate::proxy) fn end_hop(fields: &mut HeaderMap) {
     // One look at the names is cheaper than a lookup for each field that most messages do not have.
     let mut found: [Option<HeaderName>; HOP_BY_HOP_MAX] = [const { None }; HOP_BY_HOP_MAX];
     for (place, name) in found.iter_mut().zip(fields.keys().filter(|name| is_hop_by_hop(name))) {
         *place = Some(name.clone());
     }
+    let mut takes_trailers = false;
     for name in found.into_iter().flatten() {
         if name == header::CONNECTION {
             remove_named(fields);
@@ -42,15 +45,20 @@ pub(in crate::proxy) fn end_hop(fields: &mut HeaderMap) {
         fields.remove(&name);
         if trailers {
             fields.insert(header::TE, HeaderValue::from_static("trailers"));
+            takes_trailers = true;
         }
+    }
+    if takes_trailers {
+        fields.insert(header::CONNECTION, HeaderValue::from_static("te"));
     }
 }
 
 /// As many as `is_hop_by_hop` knows; a map has each name once.
-const HOP_BY_HOP_MAX: usize = 6;
+const HOP_BY_HOP_MAX: usize = 7;
 
 fn is_hop_by_hop(name: &HeaderName) -> bool {
-    let known = ["connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade", "te"];
+    let known =
+        ["connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade", "te", "http2-settings"];
     debug_assert_eq!(known.len(), HOP_BY_HOP_MAX);
     known.contains(&name.as_str())
 }
@@ -80,6 +88,17 @@ fn is_framing(name: &HeaderName) -> bool {
     [header::HOST, header::CONTENT_LENGTH, header::CONTENT_TYPE].contains(name)
 }
 
+/// Names the proxy in the request's way, which a gateway must do (RFC 9110 section 7.6.3); on answers it may, and does
+/// not.
+pub(in crate::proxy) fn add_via(fields: &mut HeaderMap, received: Version) {
+    let via = match received {
+        Version::HTTP_10 => "1.0 verdigris",
+        Version::HTTP_2 => "2 verdigris",
+        _ => "1.1 verdigris",
+    };
+    fields.append(header::VIA, HeaderValue::from_static(via));
+}
+
 /// Joins cookie crumbs, which HTTP/1.1 has no other way to read (RFC 9113 section 8.2.3).
 pub(in crate::proxy) fn join_cookies(fields: &mut HeaderMap) {
     let crumbs = fields.get_all(header::COOKIE);
@@ -90,6 +109,11 @@ pub(in crate::proxy) fn join_cookies(fields: &mut HeaderMap) {
     if let Ok(value) = HeaderValue::from_bytes(&joined) {
         fields.insert(header::COOKIE, value);
     }
+}
+
+/// The sender will close the connection after this message.
+pub(in crate::proxy) fn says_close(fields: &HeaderMap) -> bool {
+    names_token(fields, &header::CONNECTION, "close")
 }
 
 /// How long the server says it keeps an idle connection: `Keep-Alive: timeout=5`.
@@ -129,7 +153,7 @@ mod tests {
         end_hop(&mut map);
         let mut left: Vec<_> = map.iter().map(|(name, value)| (name.as_str(), value.to_str().unwrap())).collect();
         left.sort_unstable();
-        assert_eq!(left, [("accept", "*/*"), ("host", "h"), ("te", "trailers")]);
+        assert_eq!(left, [("accept", "*/*"), ("connection", "te"), ("host", "h"), ("te", "trailers")]);
     }
 
     #[test]

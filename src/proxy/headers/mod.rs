@@ -13,7 +13,7 @@ use http::HeaderName;
 
 pub(super) use edits::edit;
 pub(super) use forwarding::{client_behind, set_forwarding};
-pub(super) use hop::{end_hop, join_cookies, keep_alive_timeout, upgrade_wanted};
+pub(super) use hop::{add_via, end_hop, join_cookies, keep_alive_timeout, says_close, upgrade_wanted};
 pub(super) use marks::{disown, mark};
 
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");

@@ -40,7 +40,7 @@ impl Kind {
         [Kind::Get, Kind::Infer, Kind::Http2, Kind::HalfClosed, Kind::Order, Kind::Stream, Kind::Tunnel, Kind::Grpc];
 
     pub(super) fn must_never_fail(self) -> bool {
-        matches!(self, Kind::Get | Kind::Infer | Kind::Http2)
+        matches!(self, Kind::Get | Kind::Infer | Kind::Http2 | Kind::HalfClosed)
     }
 }
 

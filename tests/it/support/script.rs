@@ -13,6 +13,10 @@
 //! | `reset` | the same with a reset |
 //! | `raw` | the bytes in `hex=`, then closes (`then=keep`: keeps the connection) |
 //! | `early` | `code=` at once, while the body is still on its way, then reads the rest and closes |
+//! | `final` | `code=` at once, without asking for a body that the client holds back |
+//! | `unasked` | the echo, without saying that it waits for the body |
+//! | `expect-close` | closes instead of asking for the body |
+//! | `unread-raw` | the bytes in `hex=` before the body is read, then the echo |
 //! | `deaf` | reads the head and then nothing |
 //! | `big` | `bytes=` of body, as fast as they are taken |
 //! | `upgrade` | 101, then a raw echo; `greet=1` sends `hello` together with the 101 |
@@ -100,6 +104,18 @@ impl Exchange<'_> {
         match what.as_str() {
             "early" => return self.early().await,
             "deaf" => return self.deaf().await,
+            "final" => return self.answer_unasked().await,
+            "expect-close" => return Ok(None),
+            "unread-raw" => {
+                let bytes = self.hex();
+                self.wire.send(&bytes).await?;
+                self.fields.retain(|(name, _)| !name.eq_ignore_ascii_case("expect"));
+                self.read_body().await?;
+            }
+            "unasked" => {
+                self.fields.retain(|(name, _)| !name.eq_ignore_ascii_case("expect"));
+                self.read_body().await?;
+            }
             "upgrade" => return self.upgrade().await,
             _ => self.read_body().await?,
         }
@@ -317,10 +333,27 @@ impl Exchange<'_> {
         Ok(None)
     }
 
-    async fn raw(mut self) -> io::Result<Option<Wire>> {
+    fn hex(&self) -> Vec<u8> {
         let hex = self.query.get("hex").cloned().unwrap_or_default();
         let digit = |at: usize| u8::from_str_radix(&hex[at..at + 2], 16).unwrap();
-        let bytes: Vec<u8> = (0..hex.len()).step_by(2).map(digit).collect();
+        (0..hex.len()).step_by(2).map(digit).collect()
+    }
+
+    /// Answers, keeps the connection, and takes down what comes of a body all the same.
+    async fn answer_unasked(mut self) -> io::Result<Option<Wire>> {
+        let head = self.head(self.number("code", 417), "text/plain");
+        self.wire.send(format!("{head}content-length: 2\r\n\r\nno").as_bytes()).await?;
+        self.read_rest().await
+    }
+
+    async fn read_rest(mut self) -> io::Result<Option<Wire>> {
+        self.fields.retain(|(name, _)| !name.eq_ignore_ascii_case("expect"));
+        self.read_body().await?;
+        Ok(Some(self.wire))
+    }
+
+    async fn raw(mut self) -> io::Result<Option<Wire>> {
+        let bytes = self.hex();
         self.wire.send(&bytes).await?;
         Ok(self.is("then", "keep").then_some(self.wire))
     }

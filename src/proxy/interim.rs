@@ -1,0 +1,44 @@
+//! Answers of class 1xx on their way from the upstream to the client.
+//!
+//! A proxy must pass them on (RFC 9110 section 15.2). hyper tells of an upstream's, and cannot send any itself, so they
+//! go to the client's stream as text. Only HTTP/1.1 has a way for them here: hyper's HTTP/2 tells of none.
+
+use std::sync::Arc;
+
+use http::{HeaderMap, Request, StatusCode};
+
+use super::headers;
+use crate::{
+    net::ClientConn,
+    upstream::{Expectation, RequestBody},
+};
+
+/// Passes on what the upstream says before its answer. `100 Continue` opens the body of a request that waits for it;
+/// hyper tells the client as soon as the body is read.
+pub(super) fn pass_on(
+    request: &mut Request<RequestBody>,
+    client: &Arc<ClientConn>,
+    expectation: Option<Arc<Expectation>>,
+) {
+    let client = client.clone();
+    hyper::ext::on_informational(request, move |answer| match (&expectation, answer.status()) {
+        (Some(expectation), StatusCode::CONTINUE) => expectation.fulfil(),
+        (_, status) => client.send_interim(&text(status, answer.headers())),
+    });
+}
+
+fn text(status: StatusCode, fields: &HeaderMap) -> Vec<u8> {
+    let mut fields = fields.clone();
+    headers::end_hop(&mut fields);
+    headers::disown(&mut fields);
+    let reason = status.canonical_reason().unwrap_or_default();
+    let mut text = format!("HTTP/1.1 {} {reason}\r\n", status.as_str()).into_bytes();
+    for (name, value) in &fields {
+        text.extend_from_slice(name.as_str().as_bytes());
+        text.extend_from_slice(b": ");
+        text.extend_from_slice(value.as_bytes());
+        text.extend_from_slice(b"\r\n");
+    }
+    text.extend_from_slice(b"\r\n");
+    text
+}
