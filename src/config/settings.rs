@@ -78,6 +78,8 @@ pub struct Limits {
     pub headers_max: usize,
     /// Concurrent HTTP/2 streams a client connection may open.
     pub streams_max: u32,
+    /// HTTP/2 streams that a client may reset in ten seconds on one connection.
+    pub resets_max: u32,
     /// Client connections in all.
     pub connections_max: usize,
     /// Bytes that all replay buffers of the process may hold together; past it requests go on without replay.

@@ -24,6 +24,9 @@ use super::{
 const LINGER: Duration = Duration::from_secs(2);
 const LINGER_BYTES: usize = 1024 * 1024;
 
+/// GOAWAY with ENHANCE_YOUR_CALM; the stream id says that any request may have been processed (RFC 9113 section 6.8).
+const CALM_DOWN: &[u8] = &[0, 0, 8, 7, 0, 0, 0, 0, 0, 0x7f, 0xff, 0xff, 0xff, 0, 0, 0, 11];
+
 /// The stream of one client connection.
 #[derive(Debug)]
 pub(super) struct Downstream {
@@ -31,12 +34,18 @@ pub(super) struct Downstream {
     stream: Option<Stream>,
     /// Bytes read before the protocol was known.
     early: BytesMut,
+    /// The last write took a part only: what is written next is in the middle of a frame.
+    inside: bool,
     conn: Arc<ClientConn>,
 }
 
 impl Downstream {
     pub(super) fn new(stream: Stream, early: BytesMut, conn: Arc<ClientConn>) -> Self {
-        Self { stream: Some(stream), early, conn }
+        Self { stream: Some(stream), early, inside: false, conn }
+    }
+
+    fn note_end_of_write(&mut self, written: &Poll<io::Result<usize>>, wanted: usize) {
+        self.inside = !matches!(written, Poll::Ready(Ok(bytes)) if *bytes == wanted);
     }
 
     fn stream(&mut self) -> io::Result<Pin<&mut Stream>> {
@@ -79,7 +88,9 @@ impl AsyncRead for Downstream {
 
 impl AsyncWrite for Downstream {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        self.stream()?.poll_write(cx, buf)
+        let written = self.stream()?.poll_write(cx, buf);
+        self.note_end_of_write(&written, buf.len());
+        written
     }
 
     fn poll_write_vectored(
@@ -87,7 +98,9 @@ impl AsyncWrite for Downstream {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.stream()?.poll_write_vectored(cx, bufs)
+        let written = self.stream()?.poll_write_vectored(cx, bufs);
+        self.note_end_of_write(&written, bufs.iter().map(|buf| buf.len()).sum());
+        written
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -109,19 +122,30 @@ impl Drop for Downstream {
         if self.conn.has_stalled() {
             // A client that takes nothing takes no farewell either, and the kernel would keep what it was sent.
             let _ = stream.set_zero_linger();
-        } else if self.conn.lingers() && tokio::runtime::Handle::try_current().is_ok() {
-            tokio::task::spawn_local(linger(stream));
+        } else if self.conn.is_expelled() {
+            // hyper can say GOAWAY with NO_ERROR only, which invites the client to come back at once.
+            let farewell = if self.inside { &[] } else { CALM_DOWN };
+            spawn_linger(stream, farewell);
+        } else if self.conn.lingers() {
+            spawn_linger(stream, &[]);
         }
     }
 }
 
+/// Without a runtime the proxy is at its end, and the stream is closed as it is.
+fn spawn_linger(stream: Stream, farewell: &'static [u8]) {
+    if tokio::runtime::Handle::try_current().is_ok() {
+        tokio::task::spawn_local(linger(stream, farewell));
+    }
+}
+
 /// Says "no more from here", then reads the client's rest away until it closes, within bounds.
-async fn linger(mut stream: Stream) {
+async fn linger(mut stream: Stream, farewell: &[u8]) {
     let mut rest = LINGER_BYTES;
     let mut buffer = [0; 4096];
     // A time-out, an error and the client's end are all the same here: the stream is dropped.
     let _ = tokio::time::timeout(LINGER, async {
-        if stream.shutdown().await.is_err() {
+        if stream.write_all(farewell).await.is_err() || stream.shutdown().await.is_err() {
             return;
         }
         while rest > 0 {

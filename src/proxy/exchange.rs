@@ -5,13 +5,13 @@ use std::{
     net::IpAddr,
     rc::Rc,
     sync::Arc,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use http::{HeaderValue, Method};
 
 use super::{
-    headers,
+    deadline, headers,
     view::{LocalService, LocalSlot},
     worker::Worker,
 };
@@ -53,6 +53,8 @@ pub(super) struct Exchange {
     pub(super) request_id: HeaderValue,
     pub(super) started: Instant,
     pub(super) is_grpc: bool,
+    /// The client's own, in a gRPC call.
+    call_limit: Option<Duration>,
     /// The peer's word about the client is taken.
     pub(super) peer_is_trusted: bool,
     /// Kept only for the access log.
@@ -91,6 +93,7 @@ impl Exchange {
             client: client.clone(),
             started,
             is_grpc,
+            call_limit: if is_grpc { deadline::of_call(&request.headers) } else { None },
             peer_is_trusted,
             line,
             held: RefCell::new(None),
@@ -110,6 +113,9 @@ impl Exchange {
     pub(super) fn hold(&self, held: Held) {
         if let Some(limit) = held.service.service.settings.timeouts.request {
             held.lease.limit(self.started + limit, FailureKind::RequestTimeout);
+        }
+        if let Some(limit) = self.call_limit {
+            held.lease.limit(self.started + limit, FailureKind::DeadlineExceeded);
         }
         *self.held.borrow_mut() = Some(held);
     }
@@ -184,6 +190,17 @@ impl Exchange {
         FailureKind::ClientGone
     }
 
+    /// What an HTTP/2 client breaks off costs the server work; too much of it costs the client its connection.
+    fn count_reset(&self) {
+        let reset = matches!(self.failure.get(), Some(FailureKind::ClientGone | FailureKind::ClientBody));
+        let conn = &self.client.conn;
+        if reset && conn.is_http2() && conn.note_reset() {
+            self.worker.registry.unrouted(FailureKind::ResetFlood);
+            self.worker.patrol.expel(conn);
+            tracing::warn!(client = %conn.peer, "A client reset more HTTP/2 streams than limits.resets_max; its connection is ended.");
+        }
+    }
+
     fn record(&self) {
         if !self.complete.get() && self.failure.get().is_none() {
             let kind = self.how_it_left();
@@ -227,6 +244,7 @@ impl Exchange {
 impl Drop for Exchange {
     fn drop(&mut self) {
         self.record();
+        self.count_reset();
         self.client.conn.leave();
     }
 }

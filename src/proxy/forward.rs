@@ -127,7 +127,8 @@ impl Courier<'_> {
         // HTTP/2 upstreams may refuse a stream and say that they did nothing: any method may be sent again then.
         let may_keep = self.may_replay || self.exchange.is_grpc;
         let kept_max = if may_keep { settings.replay_buffer } else { 0 };
-        let bounds = BodyBounds { bytes_max, kept_max, may_pause: self.exchange.is_grpc };
+        let (may_pause, is_http2) = (self.exchange.is_grpc, self.exchange.client.conn.is_http2());
+        let bounds = BodyBounds { bytes_max, kept_max, may_pause, is_http2 };
         self.body = Some(SharedBody::new(body, bounds, &self.exchange.worker.replay_budget));
         Ok(())
     }
@@ -240,6 +241,9 @@ impl Courier<'_> {
             if self.body.is_some() && !head.headers.contains_key(header::CONTENT_LENGTH) {
                 // The HTTP library would send a GET without its body otherwise.
                 head.headers.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+            }
+            if self.body.is_none() && expects_body(&head) && !head.headers.contains_key(header::CONTENT_LENGTH) {
+                head.headers.insert(header::CONTENT_LENGTH, HeaderValue::from_static("0"));
             }
             if !head.headers.contains_key(header::HOST)
                 && let Some(target) = pool.target()
@@ -360,6 +364,12 @@ impl Courier<'_> {
     }
 }
 
+/// A server may take the lack of a length for a fault in these (RFC 9110 section 8.6), and HTTP/2 needs none.
+fn expects_body(head: &Parts) -> bool {
+    use http::Method;
+    [Method::POST, Method::PUT, Method::PATCH].contains(&head.method)
+}
+
 /// Gives the head away and keeps a copy.
 fn lend(head: &mut Parts) -> Parts {
     let copy = rewrite::copy(head);
@@ -392,6 +402,9 @@ pub(super) async fn until_interrupt<F: Future>(lease: &Lease, future: F) -> Resu
 
 pub(super) fn interrupted(interrupt: Interrupt) -> Failure {
     match interrupt {
+        Interrupt::OverLimit(kind @ FailureKind::DeadlineExceeded) => {
+            Failure::new(kind, "the call was not done within its grpc-timeout")
+        }
         Interrupt::OverLimit(kind) => Failure::new(kind, "the request took longer than it may in all"),
         Interrupt::Cut => Failure::new(FailureKind::DrainCut, "the slot's drain deadline is over"),
         Interrupt::TimedOut => Failure::new(FailureKind::UpstreamTimeout, "no answer within timeouts.first_byte"),

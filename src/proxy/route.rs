@@ -2,7 +2,7 @@
 
 use http::{HeaderValue, Method, Uri, Version, header, request::Parts, uri::Authority};
 
-use super::answer::Failure;
+use super::{answer::Failure, http2};
 use crate::{
     table::{RequestView, Table},
     telemetry::FailureKind,
@@ -15,6 +15,9 @@ pub(super) fn normalise(request: &mut Parts) -> Result<(), Failure> {
         return Err(Failure::new(FailureKind::MethodRefused, "CONNECT has no meaning at a reverse proxy"));
     }
     check_framing(request)?;
+    if request.version == Version::HTTP_2 {
+        http2::check(request)?;
+    }
     if request.version < Version::HTTP_2 && request.uri.scheme().is_none() && request.uri.authority().is_some() {
         return Err(bad("the request target is not a path"));
     }

@@ -63,6 +63,10 @@ failure_kinds! {
     ClientGone = ("client_gone", 499, 1, Client),
     /// The client took nothing of its answer for `limits.send_timeout`.
     ClientStalled = ("client_stalled", 499, 1, Client),
+    /// A gRPC call was not done within the client's own `grpc-timeout`.
+    DeadlineExceeded = ("deadline_exceeded", 504, 4, Client),
+    /// An HTTP/2 client reset more streams than `limits.resets_max`.
+    ResetFlood = ("reset_flood", 429, 8, Client),
     /// The active slot has no endpoint.
     SlotEmpty = ("slot_empty", 503, 14, Proxy),
     /// A gRPC call, and no endpoint of the slot speaks HTTP/2.

@@ -16,6 +16,7 @@ mod drain;
 mod edits;
 mod ejection;
 mod grpc;
+mod h2_wire;
 mod headers;
 mod house;
 mod promises;
