@@ -45,6 +45,11 @@ pub(super) fn json(status: StatusCode, value: &impl Serialize) -> Response {
     }
 }
 
+/// 200 with a JSON body if it is done, else 202.
+pub(super) fn done_or_under_way(done: bool, value: &impl Serialize) -> Response {
+    json(if done { StatusCode::OK } else { StatusCode::ACCEPTED }, value)
+}
+
 /// 200 with a JSON body.
 pub(super) fn ok(value: &impl Serialize) -> Response {
     json(StatusCode::OK, value)

@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use axum::{
     extract::{Request, State},
-    http::StatusCode,
+    response::Response,
 };
 
 use super::{
     actor::Actor,
-    answer::{Answer, json, ok},
+    answer::{Answer, Refusal, done_or_under_way, ok},
     body, generation,
     path::{AtService, AtSlot},
     shared::Shared,
@@ -39,9 +39,7 @@ pub(super) async fn switch(
     Actor(actor): Actor,
     request: Request,
 ) -> Answer {
-    let headers = request.headers().clone();
-    let mut asked: SwitchRequest = body::or_default(request).await?;
-    asked.if_generation = generation::insisted_on(&headers, asked.if_generation)?;
+    let asked: SwitchRequest = asked(request, body::or_default).await?;
     let wait = asked.wait;
     let reply = shared.stopping.cuts(shared.handle.switch(&name, asked, actor)).await?;
     Ok(changed(wait, &reply))
@@ -70,9 +68,7 @@ pub(super) async fn rollback(
     Actor(actor): Actor,
     request: Request,
 ) -> Answer {
-    let headers = request.headers().clone();
-    let mut asked: RollbackRequest = body::or_default(request).await?;
-    asked.if_generation = generation::insisted_on(&headers, asked.if_generation)?;
+    let asked: RollbackRequest = asked(request, body::or_default).await?;
     let wait = asked.wait;
     let reply = shared.stopping.cuts(shared.handle.rollback(&name, asked, actor)).await?;
     Ok(changed(wait, &reply))
@@ -101,9 +97,7 @@ pub(super) async fn replace_slot(
     Actor(actor): Actor,
     request: Request,
 ) -> Answer {
-    let headers = request.headers().clone();
-    let mut update: SlotUpdate = body::required(request).await?;
-    update.if_generation = generation::insisted_on(&headers, update.if_generation)?;
+    let update: SlotUpdate = asked(request, body::required).await?;
     let reply = shared.stopping.cuts(shared.handle.replace_slot(&name, slot, update, actor)).await?;
     Ok(ok(&reply))
 }
@@ -121,8 +115,36 @@ pub(super) async fn reload(State(shared): State<Arc<Shared>>, Actor(actor): Acto
 }
 
 /// 202 if the caller waits for a drain that is still under way.
-fn changed(wait: Option<WaitFor>, reply: &ChangeReply) -> axum::response::Response {
+fn changed(wait: Option<WaitFor>, reply: &ChangeReply) -> Response {
     let drained = reply.drain.as_ref().is_some_and(|drain| drain.safe_to_delete);
-    let under_way = wait == Some(WaitFor::Drained) && !drained;
-    json(if under_way { StatusCode::ACCEPTED } else { StatusCode::OK }, reply)
+    done_or_under_way(wait.is_none() || drained, reply)
+}
+
+/// A request for a change of one service, which may insist on a generation.
+trait Insists {
+    fn if_generation(&mut self) -> &mut Option<u64>;
+}
+
+macro_rules! insists {
+    ($($request:ty),*) => {
+        $(impl Insists for $request {
+            fn if_generation(&mut self) -> &mut Option<u64> {
+                &mut self.if_generation
+            }
+        })*
+    };
+}
+
+insists!(SwitchRequest, RollbackRequest, SlotUpdate);
+
+/// The request's body, with the generation that its head insists on, if it does.
+async fn asked<T: Insists>(
+    request: Request,
+    read: impl AsyncFnOnce(Request) -> Result<T, Refusal>,
+) -> Result<T, Refusal> {
+    let headers = request.headers().clone();
+    let mut asked = read(request).await?;
+    let said = asked.if_generation();
+    *said = generation::insisted_on(&headers, *said)?;
+    Ok(asked)
 }

@@ -2,15 +2,12 @@
 
 use std::{sync::Arc, time::Duration};
 
-use axum::{
-    extract::{Request, State},
-    http::StatusCode,
-};
+use axum::extract::{Request, State};
 use serde::Deserialize;
 
 use super::{
     actor::Actor,
-    answer::{Answer, Refusal, json, ok},
+    answer::{Answer, Refusal, done_or_under_way, ok},
     body,
     path::{Asked, AtSlot},
     shared::Shared,
@@ -106,5 +103,5 @@ pub(super) async fn begin(
     let ended =
         |error: tokio::task::JoinError| Problem::new(ProblemKind::Internal, format!("the drain ended early: {error}"));
     let drain = shared.stopping.cuts(async { order.await.map_err(ended)? }).await?;
-    Ok(json(if drain.safe_to_delete { StatusCode::OK } else { StatusCode::ACCEPTED }, &drain))
+    Ok(done_or_under_way(drain.safe_to_delete, &drain))
 }

@@ -1,5 +1,7 @@
 //! What was: the journal's entries, and the same as they happen.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -51,9 +53,9 @@ pub struct HistoryEntry {
     /// The version that the change is about: of new contents, the one that was put in; else the one that serves after it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
-    /// What was put into the slot, of new contents; entries of older versions have none.
+    /// What was put into slots; entries of older versions have none. A restart finds it here if the state was not saved.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub endpoints: Vec<String>,
+    pub contents: Vec<SlotContents>,
     /// True if a failed gate was overruled.
     #[serde(default)]
     pub forced: bool,
@@ -63,6 +65,34 @@ pub struct HistoryEntry {
     /// The evidence.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gate: Option<GateReport>,
+}
+
+/// What was put into a slot, as a whole.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct SlotContents {
+    pub slot: Slot,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+    /// Empty if the slot was emptied.
+    pub endpoints: Vec<EndpointAddresses>,
+}
+
+/// The addresses of one replica, as the config file or the API wrote them.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct EndpointAddresses {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub http: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub grpc: Option<String>,
+}
+
+impl fmt::Display for EndpointAddresses {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (&self.http, &self.grpc) {
+            (Some(http), Some(grpc)) => write!(f, "{http} + {grpc}"),
+            (one, other) => f.write_str(one.as_ref().or(other.as_ref()).map_or("(no address)", String::as_str)),
+        }
+    }
 }
 
 /// `GET /v1/services/{service}/history`.

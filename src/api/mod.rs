@@ -12,7 +12,7 @@ pub use change::{
     ChangeOutcome, ChangeReply, DrainRequest, EndpointSpec, ReloadReply, RollbackRequest, SlotUpdate, SwitchRequest,
     TestReply, WaitFor,
 };
-pub use history::{Action, Event, History, HistoryEntry, Outcome};
+pub use history::{Action, EndpointAddresses, Event, History, HistoryEntry, Outcome, SlotContents};
 pub use problem::{Problem, ProblemKind};
 pub use status::{
     DrainStatus, EndpointHealth, EndpointStatus, GateReport, GateStep, InFlight, ProxyStatus, ReloadStatus,

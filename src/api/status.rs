@@ -22,6 +22,9 @@ pub struct ProxyStatus {
     pub config: String,
     /// How the last reading of the config file ended.
     pub reload: ReloadStatus,
+    /// Why certificate files on disk are not in force and older ones serve on; one line for each listener.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub certificate_problems: Vec<String>,
 }
 
 /// How the last reading of the config file ended.

@@ -131,9 +131,13 @@ pub(super) async fn shut_down(parts: Parts, mut stopped: watch::Receiver<Stop>, 
     }
     parts.watch.abort();
     parts.handle.stop().await;
-    // Both errors only say that the admin server has ended already.
+    // An error only says that the admin server has ended already.
     let _ = parts.admin_stop.send(());
-    let _ = tokio::time::timeout(Duration::from_secs(1), parts.admin).await;
+    // It gives its callers a few seconds and ends by itself.
+    tokio::select! {
+        _ = parts.admin => {}
+        () = until(&mut stopped, &mut signalled, Stop::Now) => {}
+    }
     tracing::info!("Verdigris has ended.");
 }
 

@@ -36,9 +36,7 @@ pub struct Loaded {
 
 /// Reads and checks a configuration file. Blocks on the disk.
 pub fn load(path: impl AsRef<Path>) -> Result<Loaded, Problems> {
-    let path = path.as_ref();
-    let content = FileContent::read(path).map_err(|error| unreadable(path, &error))?;
-    content.parse()
+    FileContent::of(path.as_ref())?.parse()
 }
 
 /// Checks the text of a configuration file. `path` names it in problems, and relative paths start at its directory;
@@ -54,6 +52,11 @@ pub fn parse(text: &str, path: impl AsRef<Path>) -> Result<Loaded, Problems> {
 }
 
 impl FileContent {
+    /// Like [`FileContent::read`], with the failure in words for the operator.
+    pub fn of(path: &Path) -> Result<Self, Problems> {
+        Self::read(path).map_err(|error| unreadable(path, &error))
+    }
+
     /// Reads the file's bytes. Blocks on the disk. Fails where the disk does, and on files larger than 4 MiB.
     pub fn read(path: &Path) -> io::Result<Self> {
         let mut bytes = Vec::new();

@@ -90,6 +90,8 @@ pub(super) struct Controller {
     overview: watch::Sender<Arc<Overview>>,
     events: broadcast::Sender<Event>,
     pub(super) reload_status: ReloadStatus,
+    /// The content that was refused last, until another is applied.
+    pub(super) refused: Option<String>,
     pub(super) reload: Option<ReloadJob>,
     pub(super) reloads_waiting: VecDeque<ReloadWaiter>,
 }
@@ -117,6 +119,7 @@ pub async fn start(options: ControllerOptions) -> Result<(Handle, JoinHandle<()>
             events: events.clone(),
             workers: options.workers.clone(),
             store: store.clone(),
+            tls: options.tls.clone(),
             config_path: options.config_path.clone(),
             started: Instant::now(),
             stopping: AtomicBool::new(false),
@@ -136,6 +139,7 @@ pub async fn start(options: ControllerOptions) -> Result<(Handle, JoinHandle<()>
         overview,
         events,
         reload_status: ReloadStatus::default(),
+        refused: None,
         reload: None,
         reloads_waiting: VecDeque::new(),
     };
@@ -243,7 +247,7 @@ impl Controller {
             from: Some(slot),
             to: None,
             version: None,
-            endpoints: Vec::new(),
+            contents: Vec::new(),
             forced: false,
             reason: Some(format!("{cut} cut")),
             gate: None,

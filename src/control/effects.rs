@@ -3,6 +3,7 @@
 use super::{
     clock,
     controller::{Controller, Open},
+    describe::put_in,
     message::Message,
     refusal,
 };
@@ -71,13 +72,12 @@ impl Controller {
         };
         let replaced = open.contents.as_ref().filter(|_| matches!(change, Change::Replace { .. }));
         let contents = replaced.unwrap_or(&entry.slots[change.slot()].contents);
-        let endpoints = replaced.map(|new| new.endpoints.iter().map(ToString::to_string).collect());
         let line = HistoryEntry {
             outcome: Outcome::Done,
             generation,
             from: (!matches!(change, Change::Replace { .. })).then_some(entry.machine.active()),
             version: contents.version.clone(),
-            endpoints: endpoints.unwrap_or_default(),
+            contents: replaced.map(|new| put_in(change.slot(), new)).into_iter().collect(),
             forced,
             reason: open.reason.clone(),
             gate: open.gate.clone(),
@@ -107,38 +107,31 @@ impl Controller {
             from: None,
             to: Some(change.slot()),
             version: None,
-            endpoints: Vec::new(),
+            contents: Vec::new(),
             forced: false,
             reason: None,
             gate: None,
         }
     }
 
-    /// Publishes. New slot contents are on disk before they serve; a switch needs only the journal for that, so its
-    /// state is saved afterwards.
+    /// Publishes, then saves. What was switched or put into a slot is in the journal already, where a restart finds it
+    /// if the state could not be saved.
     async fn publish_change(&mut self, service: &ServiceName, rest: &std::collections::VecDeque<Effect>) {
         let changed = rest.iter().find_map(|effect| match effect {
             Effect::Answer { op, answer: Answer::Changed { change, .. } } => Some((*op, *change)),
             Effect::Answer { .. } | Effect::RunGate { .. } | Effect::WriteJournal { .. } | Effect::Publish => None,
         });
         let Some(entry) = self.entries.get_mut(service) else { return };
-        let mut save_first = false;
         if let Some((op, Change::Replace { slot, .. })) = changed
             && let Some(contents) = self.open.get_mut(&op).and_then(|open| open.contents.take())
         {
             let books = &mut entry.slots[slot];
             books.contents = contents;
             books.served = false;
-            save_first = true;
         }
         entry.refresh(None, &self.around);
-        if save_first {
-            self.save_or_complain().await;
-        }
         self.publish();
-        if !save_first {
-            self.save_or_complain().await;
-        }
+        self.save_or_complain().await;
     }
 
     pub(super) async fn save_or_complain(&self) {

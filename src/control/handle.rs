@@ -25,6 +25,7 @@ use crate::{
     checks::{Demand, Gate, run_gate},
     config::{EndpointSettings, SlotSettings, parse_duration},
     ids::{Generation, Slot},
+    net::tls::TlsListeners,
     store::Store,
     switch::Ask,
     upstream::Workers,
@@ -46,6 +47,7 @@ pub(super) struct Inner {
     pub(super) events: broadcast::Sender<Event>,
     pub(super) workers: Workers,
     pub(super) store: Arc<Store>,
+    pub(super) tls: TlsListeners,
     pub(super) config_path: PathBuf,
     pub(super) started: Instant,
     pub(super) stopping: AtomicBool,
@@ -86,6 +88,7 @@ impl Handle {
             uptime_ms: self.inner.started.elapsed().as_millis() as u64,
             config: self.inner.config_path.display().to_string(),
             reload: overview.reload.clone(),
+            certificate_problems: self.inner.tls.troubles(),
         };
         ServiceList { proxy, services }
     }
@@ -326,7 +329,13 @@ impl Handle {
     /// # Errors
     /// The reason.
     pub fn readiness(&self) -> Result<(), String> {
-        if self.inner.stopping.load(Relaxed) { Err("shutting down".to_owned()) } else { Ok(()) }
+        if self.inner.stopping.load(Relaxed) {
+            return Err("shutting down".to_owned());
+        }
+        match (self.inner.workers.ended(), self.inner.workers.len()) {
+            (0, _) => Ok(()),
+            (ended, all) => Err(format!("{ended} of {all} workers ended unexpectedly; see the log, and restart")),
+        }
     }
 
     /// From here on `/ready` is 503.

@@ -6,6 +6,7 @@
 
 mod clock;
 mod controller;
+mod describe;
 mod effects;
 mod entry;
 mod handle;

@@ -2,9 +2,10 @@
 
 use super::entry::{Entry, SlotEntry};
 use crate::{
+    api::EndpointAddresses,
     config::{EndpointSettings, SlotSettings},
     ids::PerSlot,
-    store::{EndpointRecord, ServiceRecord, SlotDef, SlotRecord},
+    store::{ServiceRecord, SlotDef, SlotRecord},
 };
 
 /// What is to be found again after a restart.
@@ -20,16 +21,17 @@ pub(super) fn of_entry(entry: &Entry) -> ServiceRecord {
 
 fn of_slot(slot: &SlotEntry) -> SlotRecord {
     SlotRecord {
-        endpoints: endpoints(&slot.contents),
+        endpoints: addresses(&slot.contents),
         version: slot.contents.version.clone(),
-        file: SlotDef { endpoints: endpoints(&slot.file), version: slot.file.version.clone() },
+        file: SlotDef { endpoints: addresses(&slot.file), version: slot.file.version.clone() },
         by_api: slot.contents != slot.file,
         served: slot.served,
     }
 }
 
-fn endpoints(contents: &SlotSettings) -> Vec<EndpointRecord> {
-    let record = |endpoint: &EndpointSettings| EndpointRecord {
+/// The addresses of what stands in a slot, as text.
+pub(super) fn addresses(contents: &SlotSettings) -> Vec<EndpointAddresses> {
+    let record = |endpoint: &EndpointSettings| EndpointAddresses {
         http: endpoint.http.as_ref().map(ToString::to_string),
         grpc: endpoint.grpc.as_ref().map(ToString::to_string),
     };
@@ -43,8 +45,9 @@ pub(super) fn to_contents(record: &SlotRecord) -> Option<(SlotSettings, SlotSett
     Some((contents, file))
 }
 
-fn slot_settings(endpoints: &[EndpointRecord], version: Option<&String>) -> Option<SlotSettings> {
-    let parse = |record: &EndpointRecord| EndpointSettings::parse(record.http.as_deref(), record.grpc.as_deref()).ok();
+fn slot_settings(endpoints: &[EndpointAddresses], version: Option<&String>) -> Option<SlotSettings> {
+    let parse =
+        |record: &EndpointAddresses| EndpointSettings::parse(record.http.as_deref(), record.grpc.as_deref()).ok();
     let endpoints = endpoints.iter().map(parse).collect::<Option<Vec<_>>>()?;
     Some(SlotSettings { endpoints, version: version.cloned() })
 }

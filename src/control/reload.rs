@@ -1,12 +1,13 @@
 //! Takes a config file over: at start, and when its content changes. All of it or nothing.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, path::Path, sync::Arc};
 
 use tokio::sync::oneshot;
 
 use super::{
     clock,
     controller::{Controller, ReloadWaiter, StartError},
+    describe::{change_of, found_line, lost_line},
     entry::{Entry, SlotEntry},
     message::ReloadGates,
     plan::{Known, KnownSlot, ServicePlan, plan},
@@ -14,11 +15,11 @@ use super::{
     tls::{TlsClients, read_tls_files},
 };
 use crate::{
-    api::{Action, Event, HistoryEntry, Outcome, Problem, ProblemKind, ReloadReply, ReloadStatus},
+    api::{Event, Problem, ProblemKind, ReloadReply, ReloadStatus},
     checks::{Demand, Gate},
-    config::{self, Loaded, Problems, ServiceSettings, SlotSettings},
+    config::{self, FileContent, Loaded, Problems, ServiceSettings, SlotSettings},
     ids::{Generation, PerSlot, ServiceName, Slot},
-    net::tls::PreparedListeners,
+    net::tls::{PreparedListeners, TlsListeners},
     store::{ServiceRecord, State},
     switch::{self, Machine},
     upstream::{Endpoint, TlsClient},
@@ -27,18 +28,18 @@ use crate::{
 /// A file that has been read and waits for its gates.
 #[derive(Debug)]
 pub(super) struct ReloadJob {
-    loaded: Loaded,
+    pub(super) loaded: Loaded,
     waiter: ReloadWaiter,
     gates: ReloadGates,
     listeners: PreparedListeners,
-    tls: TlsClients,
+    pub(super) tls: TlsClients,
 }
 
 /// What a whole file comes to.
 #[derive(Default)]
-struct Plan {
-    services: BTreeMap<ServiceName, ServicePlan>,
-    removed: Vec<ServiceName>,
+pub(super) struct Plan {
+    pub(super) services: BTreeMap<ServiceName, ServicePlan>,
+    pub(super) removed: Vec<ServiceName>,
 }
 
 impl Controller {
@@ -50,9 +51,11 @@ impl Controller {
         for settings in &loaded.settings.services {
             let record = records.get(&settings.name);
             let entry = self.found_entry(settings, record, client(&tls, &settings.name))?;
-            lines.extend(self.found_line(&entry, record));
+            lines.extend(found_line(&entry, record, &self.file_actor()));
             self.entries.insert(settings.name.clone(), entry);
         }
+        let lost = records.iter().filter(|(name, _)| !self.entries.contains_key(*name));
+        lines.extend(lost.map(|(name, record)| lost_line(name, record, &self.file_actor())));
         if !lines.is_empty() {
             self.journal(lines).await.map_err(StartError::Plan)?;
         }
@@ -105,20 +108,7 @@ impl Controller {
         Entry::new(settings.clone(), settings.active, machine, slots, tls, &self.around)
     }
 
-    fn found_line(&self, entry: &Entry, record: Option<&ServiceRecord>) -> Option<HistoryEntry> {
-        let actor = self.file_actor();
-        let generation = entry.machine.generation();
-        let Some(record) = record else {
-            return Some(file_line(entry, Action::Added, generation, &actor, None));
-        };
-        (record.generation != generation).then(|| {
-            let switched = record.active != entry.machine.active();
-            let action = if switched { Action::Switch } else { Action::Slot };
-            file_line(entry, action, generation, &actor, Some(record.active).filter(|_| switched))
-        })
-    }
-
-    fn file_actor(&self) -> String {
+    pub(super) fn file_actor(&self) -> String {
         let name = self.config_path.file_name().unwrap_or(self.config_path.as_os_str());
         format!("file {}", name.to_string_lossy())
     }
@@ -138,20 +128,13 @@ impl Controller {
             && let Some(waiter) = self.reloads_waiting.pop_front()
         {
             let (path, listeners) = (self.config_path.clone(), self.tls.clone());
-            let read = tokio::task::spawn_blocking(move || {
-                let loaded = config::load(&path)?;
-                let listeners = listeners.load(&path, &loaded)?;
-                let tls = read_tls_files(&loaded, &path)?;
-                Ok::<_, Problems>((loaded, listeners, tls))
-            });
-            match read.await {
-                Ok(Ok((mut loaded, listeners, tls))) => {
-                    loaded.warnings.extend(listeners.warnings());
+            match tokio::task::spawn_blocking(move || read(&path, &listeners)).await {
+                Ok((_, Ok((loaded, listeners, tls)))) => {
                     self.reload = Some(ReloadJob { loaded, waiter, gates: Vec::new(), listeners, tls });
                     self.advance_reload().await;
                 }
-                Ok(Err(problems)) => self.refuse_reload(waiter, problems.lines()),
-                Err(ended) => self.refuse_reload(waiter, vec![ended.to_string()]),
+                Ok((content, Err(problems))) => self.refuse_reload(waiter, content, problems.lines()),
+                Err(ended) => self.refuse_reload(waiter, ended.to_string(), vec![ended.to_string()]),
             }
         }
     }
@@ -170,7 +153,7 @@ impl Controller {
         let Some(job) = self.reload.take() else { return };
         let plan = match self.plan(&job.loaded) {
             Ok(plan) => plan,
-            Err(problem) => return self.refuse_reload(job.waiter, vec![problem]),
+            Err(problem) => return self.refuse_reload(job.waiter, job.loaded.hash, vec![problem]),
         };
         let mut missing = Vec::new();
         let mut failed = Vec::new();
@@ -192,7 +175,7 @@ impl Controller {
             }
         }
         if !failed.is_empty() {
-            self.refuse_reload(job.waiter, failed);
+            self.refuse_reload(job.waiter, job.loaded.hash, failed);
         } else if missing.is_empty() {
             self.apply(plan, job).await;
         } else {
@@ -235,7 +218,8 @@ impl Controller {
         let actor = self.file_actor();
         let (changes, lines) = self.describe(&plan, &job, &actor);
         if let Err(error) = self.journal(lines.clone()).await {
-            return self.refuse_reload(job.waiter, vec![format!("the journal could not be written: {error}")]);
+            let problem = format!("the journal could not be written: {error}");
+            return self.refuse_reload(job.waiter, job.loaded.hash, vec![problem]);
         }
         for name in &plan.removed {
             self.remove(name);
@@ -263,6 +247,7 @@ impl Controller {
             services: self.settings.services.clone(),
             ..running
         };
+        self.refused = None;
         self.reload_status =
             ReloadStatus { ok: true, at: clock::now(), problems: Vec::new(), needs_restart: needs_restart.clone() };
         self.save_or_complain().await;
@@ -288,36 +273,6 @@ impl Controller {
         }
     }
 
-    /// What a plan changes: in words, and as journal lines.
-    fn describe(&self, plan: &Plan, job: &ReloadJob, actor: &str) -> (Vec<String>, Vec<HistoryEntry>) {
-        let (mut words, mut lines) = (Vec::new(), Vec::new());
-        for name in &plan.removed {
-            words.push(format!("service {name}: removed"));
-            if let Some(entry) = self.entries.get(name) {
-                lines.push(file_line(entry, Action::Removed, entry.machine.generation().next(), actor, None));
-            }
-        }
-        for settings in &job.loaded.settings.services {
-            let Some((entry, service)) = self.entries.get(&settings.name).zip(plan.services.get(&settings.name)) else {
-                words.push(format!("service {}: added", settings.name));
-                lines.push(added_line(settings, actor));
-                continue;
-            };
-            let Some((what, action)) = change_in_words(entry, service, &client(&job.tls, &settings.name)) else {
-                continue;
-            };
-            words.push(format!("service {}: {what}", settings.name));
-            let before = entry.machine.active();
-            let mut line = file_line(entry, action, entry.machine.generation().next(), actor, None);
-            line.to = Some(service.active);
-            line.from = Some(before).filter(|_| action == Action::Switch);
-            line.version.clone_from(&service.contents[service.active].version);
-            line.reason = Some(what);
-            lines.push(line);
-        }
-        (words, lines)
-    }
-
     fn remove(&mut self, name: &ServiceName) {
         let Some(mut entry) = self.entries.remove(name) else { return };
         // Whoever waits for a change of it is told; requests that hold it go on to their end.
@@ -341,7 +296,7 @@ impl Controller {
 
     async fn revise(&mut self, name: &ServiceName, service: ServicePlan, tls: Arc<TlsClient>) {
         let Some(entry) = self.entries.get_mut(name) else { return };
-        let changed = change_in_words(entry, &service, &tls).is_some();
+        let changed = change_of(entry, &service, &tls).is_some();
         if !entry.tls.is_same(&tls) {
             entry.tls = tls;
         }
@@ -367,14 +322,21 @@ impl Controller {
         self.carry_out(name, answers).await;
     }
 
-    fn refuse_reload(&mut self, waiter: ReloadWaiter, problems: Vec<String>) {
+    /// Answers, and tells everybody else. What the watch finds again and again is told once; who asks gets an answer
+    /// each time. `content` is the hash of what was refused, or why there is none.
+    fn refuse_reload(&mut self, waiter: ReloadWaiter, content: String, problems: Vec<String>) {
+        self.reload_status =
+            ReloadStatus { ok: false, at: clock::now(), problems: problems.clone(), needs_restart: Vec::new() };
+        self.show();
+        let known = self.refused.as_ref() == Some(&content);
+        self.refused = Some(content);
+        if known && waiter.1.is_none() {
+            return;
+        }
         self.around.registry.reload("refused");
         for problem in &problems {
             tracing::error!("The config file is refused, the old settings serve on: {problem}");
         }
-        self.reload_status =
-            ReloadStatus { ok: false, at: clock::now(), problems: problems.clone(), needs_restart: Vec::new() };
-        self.show();
         self.announce(Event::Reload { at: clock::now(), ok: false, problems: problems.clone() });
         if let Some(reply) = waiter.1 {
             let message = format!("{} is refused: {}", self.config_path.display(), problems.join("; "));
@@ -384,6 +346,22 @@ impl Controller {
             drop(reply.send(Err(problem)));
         }
     }
+}
+
+/// Reads the file, and the files that it names: what tells its content from another, and what it means.
+fn read(path: &Path, listeners: &TlsListeners) -> (String, Result<(Loaded, PreparedListeners, TlsClients), Problems>) {
+    let content = match FileContent::of(path) {
+        Ok(content) => content,
+        Err(problems) => return (problems.lines().join("; "), Err(problems)),
+    };
+    let meaning = || {
+        let mut loaded = content.parse()?;
+        let listeners = listeners.load(path, &loaded)?;
+        let tls = read_tls_files(&loaded, path)?;
+        loaded.warnings.extend(listeners.warnings());
+        Ok((loaded, listeners, tls))
+    };
+    (content.hash.clone(), meaning())
 }
 
 /// The gate of what a plan would make serve: endpoints that are known are asked as they are, new ones as they would be.
@@ -397,70 +375,10 @@ fn gate(entry: &Entry, service: &ServicePlan, contents: &SlotSettings, tls: &Tls
 }
 
 /// How the service's endpoints are known; every service of the file has an entry.
-fn client(clients: &TlsClients, name: &ServiceName) -> Arc<TlsClient> {
+pub(super) fn client(clients: &TlsClients, name: &ServiceName) -> Arc<TlsClient> {
     clients.get(name).cloned().unwrap_or_else(TlsClient::plain)
 }
 
-/// What a plan changes of a service; `None` if nothing.
-fn change_in_words(entry: &Entry, service: &ServicePlan, tls: &TlsClient) -> Option<(String, Action)> {
-    let mut words = Vec::new();
-    let mut action = Action::Settings;
-    if other_settings(&entry.settings) != other_settings(&service.settings) {
-        words.push("settings changed".to_owned());
-    } else if !entry.tls.is_same(tls) {
-        words.push("the files of service.tls changed".to_owned());
-    }
-    for slot in Slot::BOTH {
-        if service.replaced[slot] {
-            action = Action::Slot;
-            words.push(format!("{slot} has new contents"));
-        }
-    }
-    if service.active != entry.machine.active() {
-        action = Action::Switch;
-        words.push(format!("switched to {}", service.active));
-    }
-    (!words.is_empty()).then(|| (words.join(", "), action))
-}
-
-/// The settings without what has a history of its own.
-fn other_settings(settings: &ServiceSettings) -> ServiceSettings {
-    ServiceSettings { active: Slot::Blue, slots: PerSlot::default(), ..settings.clone() }
-}
-
-fn file_line(entry: &Entry, action: Action, generation: Generation, actor: &str, from: Option<Slot>) -> HistoryEntry {
-    let active = entry.machine.active();
-    HistoryEntry {
-        at: clock::now(),
-        service: entry.name().clone(),
-        action,
-        outcome: Outcome::Done,
-        generation,
-        actor: actor.to_owned(),
-        from,
-        to: Some(active),
-        version: entry.slots[active].contents.version.clone(),
-        endpoints: Vec::new(),
-        forced: false,
-        reason: None,
-        gate: None,
-    }
-}
-
-fn added_line(settings: &ServiceSettings, actor: &str) -> HistoryEntry {
-    HistoryEntry {
-        at: clock::now(),
-        service: settings.name.clone(),
-        action: Action::Added,
-        outcome: Outcome::Done,
-        generation: Generation(1),
-        actor: actor.to_owned(),
-        from: None,
-        to: Some(settings.active),
-        version: settings.slots[settings.active].version.clone(),
-        endpoints: Vec::new(),
-        forced: false,
-        reason: None,
-        gate: None,
-    }
-}
+#[cfg(test)]
+#[path = "reload_tests.rs"]
+mod tests;

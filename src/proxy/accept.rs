@@ -1,4 +1,4 @@
-//! Accepts clients and places each with the worker that has the fewest.
+//! Accepts clients and places each with the worker that has the fewest, of those that run.
 //!
 //! One listening socket and one acceptor spread connections evenly, which a group of sockets with SO_REUSEPORT does not,
 //! and closing it loses no other worker's queue.
@@ -62,15 +62,22 @@ impl Acceptor {
     }
 
     async fn place(&self, stream: tokio::net::TcpStream) {
-        let Some(worker) = self.workers.iter().min_by_key(|worker| worker.connections()) else {
-            return;
+        let mut stream = match stream.into_std() {
+            Ok(stream) => stream,
+            Err(error) => return tracing::debug!(%error, "A client connection was lost before it was placed."),
         };
-        match stream.into_std() {
-            Ok(stream) => {
-                worker.give(stream).await;
+        // A worker that has ended, which it may do while it is given the client, costs no client while there is another.
+        while let Some(worker) = self.least_busy() {
+            match worker.give(stream).await {
+                Ok(()) => return,
+                Err(back) => stream = back,
             }
-            Err(error) => tracing::debug!(%error, "A client connection was lost before it was placed."),
         }
+        tracing::debug!("A client connection was closed: no worker is left.");
+    }
+
+    fn least_busy(&self) -> Option<&WorkerHandle> {
+        self.workers.iter().filter(|worker| !worker.has_ended()).min_by_key(|worker| worker.connections())
     }
 
     /// Places the clients that wait in the kernel's queue; closing the socket would reset them.
@@ -86,3 +93,7 @@ fn is_the_clients(error: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted};
     matches!(error.kind(), ConnectionAborted | ConnectionReset | Interrupted)
 }
+
+#[cfg(test)]
+#[path = "accept_tests.rs"]
+mod tests;

@@ -93,9 +93,14 @@ impl WorkerHandle {
         self.runtime.get().map_or(0, RuntimeMetrics::num_alive_tasks)
     }
 
-    /// Open client connections.
+    /// Open client connections; none once it has ended, whatever it was still to take.
     pub fn connections(&self) -> usize {
-        self.connections.load(Relaxed)
+        if self.has_ended() { 0 } else { self.connections.load(Relaxed) }
+    }
+
+    /// True once it takes no more commands: after [`Command::Finish`], or because it panicked.
+    pub(super) fn has_ended(&self) -> bool {
+        self.inbox.is_closed()
     }
 
     /// Tells the worker something; waits for room in its inbox. False if the worker has ended.
@@ -103,10 +108,32 @@ impl WorkerHandle {
         self.inbox.send(command).await.is_ok()
     }
 
-    /// Hands a client over; counts it at once, so that the next one is placed with it in mind.
-    pub(super) async fn give(&self, stream: TcpStream) -> bool {
+    /// Hands a client over; counts it at once, so that the next one is placed with it in mind. Waits for room in the
+    /// worker's inbox. The client comes back if the worker has ended.
+    pub(super) async fn give(&self, stream: TcpStream) -> Result<(), TcpStream> {
+        let Ok(room) = self.inbox.reserve().await else { return Err(stream) };
         self.connections.fetch_add(1, Relaxed);
-        self.tell(Command::Serve(stream)).await
+        room.send(Command::Serve(stream));
+        Ok(())
+    }
+}
+
+/// Says so if a worker ends before its time: one that panics takes its clients with it and cannot be begun anew, because
+/// its counters and leases are its own. The others go on without it, and `/ready` says 503.
+struct Alarm {
+    index: usize,
+    armed: bool,
+}
+
+impl Drop for Alarm {
+    fn drop(&mut self) {
+        if self.armed {
+            tracing::error!(
+                worker = self.index,
+                "A worker has ended unexpectedly, and its clients were cut off. The other workers serve on and take the \
+                 new clients; restart the proxy to get all of them back, and report this with the log."
+            );
+        }
     }
 }
 
@@ -125,11 +152,13 @@ pub fn spawn_worker(
     let handle = WorkerHandle { inbox, orders, connections: connections.clone(), runtime: metrics.clone() };
     let runtime = tokio::runtime::Builder::new_current_thread();
     let thread = thread::Builder::new().name(format!("worker-{}", options.index)).spawn(move || {
+        let mut alarm = Alarm { index: options.index, armed: true };
         let mut runtime = runtime;
         match runtime.enable_all().build_local(tokio::runtime::LocalOptions::default()) {
             Ok(runtime) => {
                 metrics.get_or_init(|| runtime.metrics());
                 runtime.block_on(run(options, reader(), commands, ordered, connections));
+                alarm.armed = false;
             }
             Err(error) => tracing::error!(%error, "A worker could not start its runtime."),
         }
@@ -281,5 +310,48 @@ impl fmt::Debug for WorkerHandle {
 impl fmt::Debug for Worker {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Worker").field("index", &self.index).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{io, sync::Mutex};
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Lines(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Lines {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// What the log says when a worker's thread ends this way.
+    fn log_of(work: impl FnOnce(&mut Alarm) + std::panic::UnwindSafe) -> String {
+        let lines = Lines::default();
+        let writer = lines.clone();
+        let log = tracing_subscriber::fmt().with_writer(move || writer.clone()).with_ansi(false).finish();
+        tracing::subscriber::with_default(log, || {
+            // Its outcome is what the log says.
+            let _ = std::panic::catch_unwind(|| work(&mut Alarm { index: 3, armed: true }));
+        });
+        let bytes = lines.0.lock().unwrap().clone();
+        String::from_utf8(bytes).unwrap()
+    }
+
+    /// Fails when: `Alarm` says nothing, or says it of an orderly end, too.
+    #[test]
+    fn the_log_says_that_a_worker_has_panicked() {
+        let said = log_of(|_| panic!("injected"));
+        assert!(said.contains("ERROR") && said.contains("A worker has ended unexpectedly"), "{said}");
+        assert!(said.contains("worker=3"), "{said}");
+        assert_eq!(log_of(|alarm| alarm.armed = false), "");
     }
 }

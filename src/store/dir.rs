@@ -55,9 +55,8 @@ impl Store {
 
     /// Replaces the state on disk; on return it survives a power cut.
     ///
-    /// After an error the disk holds the new state or the one before it, whole. The journal makes up for a switch that
-    /// was not saved, so the caller may carry on and save again later; contents of a slot that were not saved must not
-    /// be published.
+    /// After an error the disk holds the new state or the one before it, whole. The journal makes up for what was not
+    /// saved, so the caller may carry on and save again later.
     pub fn save(&self, state: &State) -> Result<(), StoreError> {
         held(&self.state_file).save(state)
     }

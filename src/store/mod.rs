@@ -22,7 +22,7 @@ mod state_file;
 pub use dir::{Recovered, Store};
 pub use error::StoreError;
 pub use replay::{Replayed, replay};
-pub use state::{EndpointRecord, STATE_VERSION, ServiceRecord, SlotDef, SlotRecord, State};
+pub use state::{STATE_VERSION, ServiceRecord, SlotDef, SlotRecord, State};
 
 #[cfg(test)]
 mod samples;

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use super::{ServiceRecord, State};
+use super::{ServiceRecord, SlotDef, SlotRecord, State};
 use crate::{
-    api::{Action, HistoryEntry, Outcome},
-    ids::{Generation, ServiceName, Slot},
+    api::{Action, HistoryEntry, Outcome, SlotContents},
+    ids::{Generation, PerSlot, ServiceName, Slot},
 };
 
 /// A state after the journal had its say.
@@ -22,12 +22,14 @@ pub struct Replayed {
 /// Only entries with outcome *done* and a generation above the service's recorded one count:
 /// - *switch* and *rollback*: `active` becomes `to`, `previous` becomes `from`, both have served, the generation follows;
 /// - *removed*: the record goes;
-/// - all others: the generation follows. Entries hold no endpoints, so what stands in a slot stays as it was saved
-///   (for such changes the state is saved before they are published, and nothing is lost).
+/// - all others: the generation follows;
+/// - and whatever the action: `contents` stand in their slots now, and have not served before.
+///
+/// Entries of older versions may have no contents: what stands in a slot then stays as it was saved.
 ///
 /// A service that was removed and added again may count its generations from the start; so an *added* entry undoes
-/// what earlier entries did here. Services without a record are skipped: they begin with what the config file says.
-/// To replay twice is the same as once.
+/// what earlier entries did here, and makes a record where there is none. Services without either are skipped: they begin
+/// with what the config file says. To replay twice is the same as once.
 pub fn replay<'a>(state: State, entries: impl IntoIterator<Item = &'a HistoryEntry>) -> Replayed {
     let mut replay = Replay::new(state);
     entries.into_iter().for_each(|entry| replay.feed(entry));
@@ -49,7 +51,7 @@ struct Ahead {
     /// The time and generation of the newest entry that counted.
     at: String,
     generation: Generation,
-    /// The newest generation at which a slot's contents were replaced, which cannot be replayed.
+    /// The newest generation at which a slot's contents were replaced without a word about them.
     contents: Option<Generation>,
 }
 
@@ -64,12 +66,15 @@ impl Replay {
         }
         if entry.action == Action::Added {
             self.ahead.remove(&entry.service);
+            if !self.saved.services.contains_key(&entry.service) {
+                self.ahead.extend(born(entry));
+            }
         }
         let Some(record) = self.record(&entry.service).filter(|record| entry.generation > record.generation) else {
             return;
         };
         let contents = match entry.action {
-            Action::Slot => Some(entry.generation),
+            Action::Slot if entry.contents.is_empty() => Some(entry.generation),
             _ => self.ahead.get(&entry.service).and_then(|ahead| ahead.contents),
         };
         let record = (entry.action != Action::Removed).then(|| advanced(record.clone(), entry));
@@ -89,7 +94,9 @@ impl Replay {
         let mut state = self.saved;
         let mut notes = Vec::with_capacity(self.ahead.len());
         for (service, ahead) in self.ahead {
-            notes.push(note(&service, &ahead));
+            if ahead.record.is_some() || state.services.contains_key(&service) {
+                notes.push(note(&service, &ahead));
+            }
             match ahead.record {
                 Some(record) => state.services.insert(service, record),
                 None => state.services.remove(&service),
@@ -101,14 +108,45 @@ impl Replay {
 
 fn advanced(mut record: ServiceRecord, entry: &HistoryEntry) -> ServiceRecord {
     record.generation = entry.generation;
+    for new in &entry.contents {
+        put_in(&mut record.slots[new.slot], new);
+    }
+    let is_new = |slot: Slot| entry.contents.iter().any(|new| new.slot == slot);
     if let (Action::Switch | Action::Rollback, Some(to)) = (entry.action, entry.to) {
         let from = entry.from.unwrap_or(record.active);
         record.previous = Some(from);
         record.active = to;
-        record.slots[from].served = true;
-        record.slots[to].served = true;
+        record.slots[from].served = !is_new(from);
     }
+    record.slots[record.active].served = true;
+    // What stands there now has not served, so that there is nothing to roll back to.
+    record.previous = record.previous.filter(|slot| !is_new(*slot));
     record
+}
+
+fn put_in(slot: &mut SlotRecord, new: &SlotContents) {
+    slot.endpoints.clone_from(&new.endpoints);
+    slot.version.clone_from(&new.version);
+    slot.by_api = slot.endpoints != slot.file.endpoints || slot.version != slot.file.version;
+    slot.served = false;
+}
+
+/// The record of a service that was added, if the entry says what with.
+fn born(entry: &HistoryEntry) -> Option<(ServiceName, Ahead)> {
+    let active = entry.to?;
+    let mut slots = PerSlot::<SlotRecord>::default();
+    for new in &entry.contents {
+        slots[new.slot].file = SlotDef { endpoints: new.endpoints.clone(), version: new.version.clone() };
+        put_in(&mut slots[new.slot], new);
+    }
+    if slots[active].endpoints.is_empty() {
+        return None;
+    }
+    slots[active].served = true;
+    let generation = entry.generation;
+    let record = ServiceRecord { generation, active, previous: None, file_active: active, slots };
+    let ahead = Ahead { record: Some(record), at: entry.at.clone(), generation, contents: None };
+    Some((entry.service.clone(), ahead))
 }
 
 fn note(service: &ServiceName, ahead: &Ahead) -> String {

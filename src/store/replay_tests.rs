@@ -1,7 +1,10 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::store::samples::{entry, name, state, switched};
+use crate::{
+    api::EndpointAddresses,
+    store::samples::{entry, name, state, switched},
+};
 
 fn record<'a>(replayed: &'a Replayed, service: &str) -> &'a ServiceRecord {
     &replayed.state.services[&name(service)]
@@ -48,6 +51,55 @@ fn for_other_changes_only_the_generation_follows() {
     }
 }
 
+fn put_in(slot: Slot, url: &str) -> SlotContents {
+    let endpoints = vec![EndpointAddresses { http: Some(url.to_owned()), grpc: None }];
+    SlotContents { slot, version: Some("v3".to_owned()), endpoints }
+}
+
+#[test]
+fn what_was_put_into_a_slot_stands_there() {
+    let deployed = HistoryEntry {
+        to: Some(Slot::Blue),
+        contents: vec![put_in(Slot::Blue, "http://new:1")],
+        ..entry("iris", Action::Slot, 3)
+    };
+    let replayed = replay(state(&[("iris", 2)]), std::slice::from_ref(&deployed));
+    let slot = &record(&replayed, "iris").slots.blue;
+    assert_eq!((&slot.endpoints, &slot.version), (&deployed.contents[0].endpoints, &deployed.contents[0].version));
+    assert_eq!(slot.file, state(&[("iris", 2)]).services[&name("iris")].slots.blue.file);
+    assert!(slot.by_api && !slot.served);
+    assert_eq!(record(&replayed, "iris").previous, None, "what served before is no longer there");
+    assert!(!replayed.notes[0].contains("had not been saved"), "{:?}", replayed.notes);
+
+    let switched = HistoryEntry {
+        from: Some(Slot::Green),
+        to: Some(Slot::Blue),
+        contents: vec![put_in(Slot::Green, "http://new:2")],
+        ..entry("iris", Action::Switch, 4)
+    };
+    let replayed = replay(state(&[("iris", 2)]), &[deployed, switched]);
+    let iris = record(&replayed, "iris");
+    assert_eq!((iris.active, iris.previous), (Slot::Blue, None));
+    assert!(iris.slots.blue.served && !iris.slots.green.served);
+}
+
+/// The state of a service that the file added was never saved.
+#[test]
+fn a_service_that_was_added_is_there() {
+    let added = HistoryEntry {
+        to: Some(Slot::Blue),
+        contents: vec![put_in(Slot::Blue, "http://a:1"), put_in(Slot::Green, "http://a:2")],
+        ..entry("iris", Action::Added, 1)
+    };
+    let replayed = replay(State::default(), &[added.clone(), switched("iris", 2)]);
+    let iris = record(&replayed, "iris");
+    assert_eq!((iris.active, iris.previous, iris.file_active), (Slot::Green, Some(Slot::Blue), Slot::Blue));
+    assert_eq!(iris.slots.green.file.endpoints, added.contents[1].endpoints);
+    assert!(!iris.slots.green.by_api && iris.slots.green.served);
+    let gone = replay(State::default(), &[added, entry("iris", Action::Removed, 2), switched("iris", 3)]);
+    assert_eq!(gone, Replayed { state: State::default(), notes: vec![] });
+}
+
 #[test]
 fn a_former_life_of_a_service_does_not_count() {
     let entries = [
@@ -84,10 +136,11 @@ fn any_entry() -> impl Strategy<Value = HistoryEntry> {
     let action = prop::sample::select(vec![Switch, Rollback, Replaced, Added, Removed, Settings, Cut]);
     let slot = || prop::sample::select(vec![None, Some(Slot::Blue), Some(Slot::Green)]);
     let service = prop::sample::select(vec!["iris", "rose", "gone"]);
-    (service, action, 0..9u64, any::<bool>(), slot(), slot()).prop_map(
-        |(service, action, generation, done, from, to)| {
+    (service, action, 0..9u64, any::<bool>(), slot(), slot(), slot()).prop_map(
+        |(service, action, generation, done, from, to, new)| {
             let outcome = if done { Outcome::Done } else { Outcome::Refused };
-            HistoryEntry { outcome, from, to, ..entry(service, action, generation) }
+            let contents = new.map(|slot| put_in(slot, &format!("http://new:{generation}"))).into_iter().collect();
+            HistoryEntry { outcome, from, to, contents, ..entry(service, action, generation) }
         },
     )
 }
@@ -98,7 +151,7 @@ proptest! {
         let saved = state(&[("iris", at), ("rose", 1)]);
         let once = replay(saved.clone(), &entries);
         for (service, record) in &once.state.services {
-            prop_assert!(record.generation >= saved.services[service].generation);
+            prop_assert!(saved.services.get(service).is_none_or(|saved| record.generation >= saved.generation));
         }
         let twice = replay(once.state.clone(), &entries);
         prop_assert_eq!(&twice.state, &once.state);

@@ -1,8 +1,8 @@
 //! Entries and states for this room's tests.
 
-use super::{EndpointRecord, ServiceRecord, SlotDef, SlotRecord, State};
+use super::{ServiceRecord, SlotDef, SlotRecord, State};
 use crate::{
-    api::{Action, GateReport, GateStep, HistoryEntry, Outcome, StepResult},
+    api::{Action, EndpointAddresses, GateReport, GateStep, HistoryEntry, Outcome, StepResult},
     ids::{Generation, PerSlot, ServiceName, Slot},
 };
 
@@ -22,7 +22,7 @@ pub(super) fn entry(service: &str, action: Action, generation: u64) -> HistoryEn
         from: None,
         to: None,
         version: None,
-        endpoints: Vec::new(),
+        contents: Vec::new(),
         forced: false,
         reason: None,
         gate: None,
@@ -70,7 +70,7 @@ fn record(generation: u64) -> ServiceRecord {
 
 fn slot_record(slot: Slot, generation: u64) -> SlotRecord {
     let http = Some(format!("http://127.0.0.1:9001/{slot}"));
-    let endpoints = vec![EndpointRecord { http, grpc: None }];
+    let endpoints = vec![EndpointAddresses { http, grpc: None }];
     let file = SlotDef { endpoints: endpoints.clone(), version: Some("ä\"\\".to_owned()) };
     let served = generation > 1 || slot == Slot::Blue;
     SlotRecord { endpoints, version: None, file, by_api: true, served }

@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::ids::{Generation, PerSlot, ServiceName, Slot};
+use crate::{
+    api::EndpointAddresses,
+    ids::{Generation, PerSlot, ServiceName, Slot},
+};
 
 /// The shape of [`State`] that this program writes, and the newest it reads.
 pub const STATE_VERSION: u32 = 1;
@@ -40,7 +43,7 @@ pub struct ServiceRecord {
 /// What stands in a slot.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SlotRecord {
-    pub endpoints: Vec<EndpointRecord>,
+    pub endpoints: Vec<EndpointAddresses>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
     /// What the config file said for this slot when it was last applied.
@@ -56,16 +59,7 @@ pub struct SlotRecord {
 /// The contents of a slot as the config file defines them.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SlotDef {
-    pub endpoints: Vec<EndpointRecord>,
+    pub endpoints: Vec<EndpointAddresses>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
-}
-
-/// The addresses of one replica, as the config file or the API wrote them.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct EndpointRecord {
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub http: Option<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub grpc: Option<String>,
 }

@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::store::{EndpointRecord, samples};
+use crate::{api::EndpointAddresses, store::samples};
 
 /// A directory whose state was saved at generation 1, then 2.
 fn saved_twice(dir: &Path) -> StateFile {
@@ -142,7 +142,7 @@ proptest! {
         let dir = samples::dir();
         let mut state = samples::state(&[("iris", 7)]);
         let slot = &mut state.services.get_mut(&samples::name("iris")).unwrap().slots.green;
-        slot.endpoints = vec![EndpointRecord { http: Some(http), grpc }];
+        slot.endpoints = vec![EndpointAddresses { http: Some(http), grpc }];
         slot.version = Some(version);
         StateFile::new(dir.path()).save(&state).unwrap();
         prop_assert_eq!(load(&StateFile::new(dir.path())), (Some(state), vec![]));

@@ -28,6 +28,9 @@ pub struct GaugeSample {
     pub value: f64,
 }
 
+/// Versions of which counters are kept, of each slot, beside the one that stands there.
+const FORMER_VERSIONS_MAX: usize = 8;
+
 type GaugeSource = Box<dyn Fn() -> Vec<GaugeSample> + Send + Sync>;
 
 /// All metrics of one proxy. Cloning shares them.
@@ -38,7 +41,7 @@ pub struct Registry {
 
 struct Inner {
     workers: usize,
-    slots: Mutex<BTreeMap<SlotLabels, Arc<SlotMetrics>>>,
+    slots: Mutex<Slots>,
     gauges: Mutex<Vec<GaugeSource>>,
     events: prometheus::Registry,
     switches: IntCounterVec,
@@ -47,6 +50,49 @@ struct Inner {
     unrouted: IntCounterVec,
     connection_failures: IntCounterVec,
     access_dropped: Mutex<Option<Arc<AtomicU64>>>,
+}
+
+/// The counters of what stands in slots, and of what stood there.
+#[derive(Default)]
+struct Slots {
+    known: BTreeMap<SlotLabels, Known>,
+    /// Counts the calls, so that it is known which versions were current last.
+    turn: u64,
+}
+
+struct Known {
+    metrics: Arc<SlotMetrics>,
+    /// The turn at which this version was put into a table last.
+    current_at: u64,
+}
+
+impl Slots {
+    fn current(&mut self, labels: &SlotLabels, workers: usize) -> Arc<SlotMetrics> {
+        self.turn += 1;
+        let new = || Known { metrics: Arc::new(SlotMetrics::new(labels.clone(), workers)), current_at: 0 };
+        let known = self.known.entry(labels.clone()).or_insert_with(new);
+        known.current_at = self.turn;
+        let metrics = known.metrics.clone();
+        self.forget_former(labels);
+        metrics
+    }
+
+    /// Forgets the versions of a slot that were current longest ago, so that a release each day does not make the page
+    /// longer each day. What a table or a request still holds is never forgotten: nobody else could count there.
+    fn forget_former(&mut self, current: &SlotLabels) {
+        let first = SlotLabels { version: String::new(), ..current.clone() };
+        let of_slot = self.known.range(first..);
+        let of_slot =
+            of_slot.take_while(|(labels, _)| labels.service == current.service && labels.slot == current.slot);
+        let mut former: Vec<_> = of_slot.filter(|(labels, _)| *labels != current).collect();
+        former.sort_unstable_by_key(|(_, known)| std::cmp::Reverse(known.current_at));
+        let too_many = former.into_iter().skip(FORMER_VERSIONS_MAX);
+        let unused = too_many.filter(|(_, known)| Arc::strong_count(&known.metrics) == 1);
+        let forgotten: Vec<SlotLabels> = unused.map(|(labels, _)| labels.clone()).collect();
+        for labels in forgotten {
+            self.known.remove(&labels);
+        }
+    }
 }
 
 impl std::fmt::Debug for Registry {
@@ -95,17 +141,17 @@ impl Registry {
         })
     }
 
-    /// The counters of these labels, made on first use. Called when a table is built, never per request.
+    /// The counters of these labels, made on first use. Called when a table is built, never per request. Of the versions
+    /// that stood in the slot before, the last eight are kept, and those that are still in use.
     pub fn slot(&self, service: &ServiceName, slot: Slot, version: Option<&str>) -> Arc<SlotMetrics> {
         let labels = SlotLabels { service: service.clone(), slot, version: version.unwrap_or_default().to_owned() };
         let mut slots = self.inner.slots.lock().unwrap_or_else(PoisonError::into_inner);
-        let workers = self.inner.workers;
-        slots.entry(labels.clone()).or_insert_with(|| Arc::new(SlotMetrics::new(labels, workers))).clone()
+        slots.current(&labels, self.inner.workers)
     }
 
     /// Forgets the counters of services that no longer exist, so that labels stay bounded.
     pub fn retain_services(&self, keep: impl Fn(&ServiceName) -> bool) {
-        self.inner.slots.lock().unwrap_or_else(PoisonError::into_inner).retain(|labels, _| keep(&labels.service));
+        self.inner.slots.lock().unwrap_or_else(PoisonError::into_inner).known.retain(|labels, _| keep(&labels.service));
     }
 
     /// Counts a switch, rollback or slot change.
@@ -147,7 +193,8 @@ impl Registry {
     pub fn render(&self) -> String {
         let mut families = Families::default();
         families.gauge(names::BUILD, &[("version", env!("CARGO_PKG_VERSION"))], 1.0);
-        let slots: Vec<_> = self.inner.slots.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect();
+        let slots = self.inner.slots.lock().unwrap_or_else(PoisonError::into_inner);
+        let slots: Vec<_> = slots.known.values().map(|known| known.metrics.clone()).collect();
         for slot in slots {
             families.slot(&slot.labels, &slot.sums());
         }
@@ -297,5 +344,29 @@ mod tests {
         }
         registry.retain_services(|_| false);
         assert!(!registry.render().contains("slot=\"blue\""));
+    }
+
+    /// Fails when: `forget_former` keeps all, counts what a table or a request holds, or looks at the order of names.
+    #[test]
+    fn of_former_versions_the_last_eight_are_kept_and_those_in_use() {
+        let registry = Registry::new(1).unwrap();
+        let slot = |version: &str| registry.slot(&"iris".parse().unwrap(), Slot::Blue, Some(version));
+        let other = registry.slot(&"iris".parse().unwrap(), Slot::Green, Some("g"));
+        let leased = slot("leased");
+        for version in ["z", "y", "x", "1", "2", "3", "4", "5", "6", "z", "7", "8", "9"] {
+            slot(version).finished(0, 200, Duration::from_millis(1));
+        }
+        let named = |version: &str| registry.render().contains(&format!("version=\"{version}\",code"));
+        for version in ["9", "8", "7", "z", "6", "5", "4", "3", "2", "leased", "g"] {
+            assert!(named(version), "{version} is to be there");
+        }
+        for version in ["1", "x", "y"] {
+            assert!(!named(version), "{version} is to be gone");
+        }
+        drop((leased, other));
+        slot("9");
+        assert!(!named("leased"), "its last request has ended");
+        assert!(named("g"), "nothing came after it");
+        assert!(named("2"));
     }
 }

@@ -39,6 +39,11 @@ impl Workers {
         self.inboxes.is_empty()
     }
 
+    /// How many have ended, which none does before the shutdown but by a defect.
+    pub fn ended(&self) -> usize {
+        self.inboxes.iter().filter(|inbox| inbox.is_closed()).count()
+    }
+
     /// Closes idle connections to these endpoints; returns when every worker has been told.
     pub async fn close_idle(&self, endpoints: Vec<EndpointId>) {
         let endpoints: Arc<[EndpointId]> = endpoints.into();

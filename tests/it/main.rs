@@ -27,6 +27,7 @@ mod reload;
 mod replay_soak;
 mod restart;
 mod retries;
+mod reused;
 mod rollback;
 mod routing;
 mod shutdown;

@@ -122,6 +122,27 @@ async fn services_come_change_and_go() {
     assert_eq!(conn.call(&get("/iris")).await.colour(), "teal", "the connection from before lives on");
 }
 
+/// Fails when: in `control::reload`, `describe` leaves out what is put into slots, or names the slot that serves for one
+/// that stands by.
+#[tokio::test]
+async fn the_history_says_what_a_file_put_into_slots() {
+    let (blue, green, teal) = (Origin::start("blue").await, Origin::start("green").await, Origin::start("teal").await);
+    let config = Config::pair(&blue, &green);
+    let proxy = Proxy::ready(&config).await;
+    let added = &proxy.admin.history("iris").await[0];
+    assert_eq!(added["contents"][1]["endpoints"], json!([{"http": green.url()}]), "{added}");
+    let deployed = config.service(|service| {
+        service.green = format!("\"{}\"", teal.url());
+        service.versions.1 = "v3".to_owned();
+    });
+    fs::write(proxy.config_path(), deployed.text()).unwrap();
+    assert_eq!(proxy.admin.call("POST", "/v1/config/reload", None).await.status, 200);
+    let entry = &proxy.admin.history("iris").await[0];
+    let put_in = json!([{"slot": "green", "version": "v3", "endpoints": [{"http": teal.url()}]}]);
+    assert_eq!((&entry["action"], &entry["to"], &entry["version"]), (&json!("slot"), &json!("green"), &json!("v3")));
+    assert_eq!(entry["contents"], put_in, "{entry}");
+}
+
 /// Fails when: in `config::read`, `read` gives the good part of a file that has problems.
 #[tokio::test]
 async fn a_bad_file_is_refused_whole_and_says_where() {

@@ -113,6 +113,29 @@ async fn a_killed_process_comes_back_with_the_last_acknowledged_slot() {
     }
 }
 
+/// The state file cannot be written while the journal can. Fails when: in `store::replay`, `advanced` does not take over
+/// what an entry put into a slot, or in `control::effects`, `write_journal` leaves it out.
+#[tokio::test]
+async fn what_was_deployed_holds_although_the_state_was_not_saved() {
+    let (blue, green, teal) = (Origin::start("blue").await, Origin::start("green").await, Origin::start("teal").await);
+    let proxy = Proxy::ready(&Config::pair(&blue, &green)).await;
+    let in_the_way = proxy.dir.path().join("state").join("state.json.tmp");
+    fs::create_dir(&in_the_way).unwrap();
+    let reply = proxy.admin.put_slot("iris", "green", json!({"endpoints": [teal.url()], "version": "v3"})).await;
+    assert_eq!(reply.status, 200, "{}", reply.text);
+    let generation = proxy.switch("green").await["generation"].clone();
+    assert_eq!(proxy.once(&get("/")).await.colour(), "teal");
+    proxy.begin_shutdown();
+    let dir = proxy.ended().await;
+    fs::remove_dir(&in_the_way).unwrap();
+    let proxy = Proxy::in_dir(dir).await;
+    let answer = proxy.once(&get("/")).await;
+    assert_eq!((answer.colour().as_str(), answer.field("x-verdigris-version").as_deref()), ("teal", Some("v3")));
+    assert_eq!(proxy.admin.status("iris").await["generation"], generation);
+    proxy.admin.until_healthy("iris").await;
+    assert_eq!(proxy.admin.rollback("iris").await["active"], "blue");
+}
+
 /// Half a line at the journal's end, as a power cut leaves it. Fails when: in `store::journal::writer`, `open` refuses
 /// a torn end, or leaves it where the next line is written.
 #[tokio::test]

@@ -142,3 +142,31 @@ async fn the_deadline_holds_for_stalled_clients_too() {
     proxy.signal("TERM");
     proxy.exit().await;
 }
+
+/// An operator's call that is still being sent gets its answer, not a cut connection. Fails when: in `app::shutdown`,
+/// `shut_down` does not wait for the admin server as long as that waits for its callers.
+#[tokio::test]
+async fn an_admin_call_under_way_is_answered() {
+    let Set { blue: _blue, mut proxy, _others, _dir } = set("[proxy.shutdown]\ndelay = \"0s\"\nlinger = \"0s\"").await;
+    let mut caller = crate::support::client::Conn::open(proxy.admin.addr).await;
+    let host = proxy.admin.addr;
+    let head = format!("POST /v1/services/iris/switch HTTP/1.1\r\nhost: {host}\r\ncontent-length: 13\r\n\r\n{{\"to\":");
+    caller.send(head.as_bytes()).await;
+    // Its head is read when a later call on another connection is answered.
+    proxy.admin.status("iris").await;
+    proxy.signal("TERM");
+    until("the admin address to be closed", || async {
+        match tokio::net::TcpStream::connect(host).await {
+            Ok(_) => Err("still accepts"),
+            Err(_) => Ok(()),
+        }
+    })
+    .await;
+    // Longer than the process may think it waits, shorter than the admin server does.
+    tokio::time::sleep(std::time::Duration::from_millis(1300)).await;
+    caller.send(b"\"blue\"}").await;
+    let answer = caller.answer().await;
+    assert_eq!((answer.status, answer.json()["error"].as_str()), (503, Some("shutting_down")), "{}", answer.text());
+    drop(caller);
+    assert!(proxy.exit().await.success());
+}

@@ -157,7 +157,8 @@ async fn new_endpoints_in_standby_serve_after_the_next_switch() {
     assert_eq!((reply.status, &reply.json["outcome"]), (200, &json!("replaced")), "{}", reply.text);
     assert_eq!(proxy.once(&get("/")).await.colour(), "blue", "standby has no traffic");
     let entry = &proxy.admin.history("iris").await[0];
-    assert_eq!((&entry["version"], &entry["endpoints"]), (&json!("v3"), &json!([teal.url()])), "{entry}");
+    let put_in = json!([{"slot": "green", "version": "v3", "endpoints": [{"http": teal.url()}]}]);
+    assert_eq!((&entry["version"], &entry["contents"]), (&json!("v3"), &put_in), "{entry}");
     proxy.switch("green").await;
     let answer = proxy.once(&get("/")).await;
     assert_eq!((answer.colour().as_str(), answer.field("x-verdigris-version").as_deref()), ("teal", Some("v3")));

@@ -14,7 +14,7 @@ use crate::support::{
     origin::Origin,
     proxy::Proxy,
     tls::Authority,
-    tls_origin::{Door, unix_door},
+    tls_door::{Door, unix_door},
     wait::until,
 };
 

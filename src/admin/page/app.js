@@ -149,7 +149,12 @@ function historyRow(entry) {
     text("td", entry.outcome, entry.outcome === "done" ? "good" : "bad"),
     text("td", String(entry.generation)),
     text("td", entry.actor),
-    text("td", entry.reason || ""));
+    element("td", {}, entry.reason || "", ...(entry.contents || []).map(putIn)));
+}
+
+function putIn({ slot: where, endpoints }) {
+  const addresses = endpoints.map(({ http, grpc }) => [http, grpc].filter(Boolean).join(" + "));
+  return text("div", `${where}: ${addresses.join(", ") || "emptied"}`, "dim");
 }
 
 function historyTable(entries) {
@@ -208,7 +213,8 @@ function showProcess(proxy) {
   const reload = proxy.reload;
   const refused = reload.ok ? [] : ["The config file is refused; what it said before still holds.", ...(reload.problems || [])];
   const waiting = (reload.needs_restart || []).map((line) => `After a restart: ${line}`);
-  say("config", [...refused, ...waiting].join("\n"));
+  const certificates = (proxy.certificate_problems || []).map((line) => `Older certificates serve on: ${line}`);
+  say("config", [...refused, ...certificates, ...waiting].join("\n"));
 }
 
 function show({ proxy, services }) {

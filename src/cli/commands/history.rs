@@ -6,7 +6,7 @@ use clap::Args as ClapArgs;
 
 use super::service_path;
 use crate::{
-    api::{Action, History, HistoryEntry, Outcome},
+    api::{Action, History, HistoryEntry, Outcome, SlotContents},
     cli::{
         error::CliError,
         exit::ExitCode,
@@ -24,25 +24,32 @@ pub struct HistoryArgs {
     /// How many entries.
     #[arg(long, value_name = "N", default_value_t = 20)]
     pub limit: u32,
+    /// Also show the endpoints that were put into slots.
+    #[arg(long)]
+    pub wide: bool,
 }
 
 pub(in crate::cli) async fn run(args: &HistoryArgs, session: &mut Session<'_>) -> Result<ExitCode, CliError> {
     let path = format!("{}/history?limit={}", service_path(&args.service), args.limit);
     let answer = session.client.look(&path, Duration::ZERO).await?;
-    session.show(&answer, draw)?;
+    session.show(&answer, |page, history| draw(page, history, args.wide))?;
     Ok(ExitCode::Done)
 }
 
-fn draw(page: &mut Page, history: &History) {
+const HEADER: [&str; 9] =
+    ["TIME", "ACTION", "SLOTS", "GENERATION", "ACTOR", "VERSION", "RESULT", "REASON", "ENDPOINTS"];
+
+fn draw(page: &mut Page, history: &History, wide: bool) {
     if history.entries.is_empty() {
         return page.line("No entries.");
     }
-    let header = ["TIME", "ACTION", "SLOTS", "GENERATION", "ACTOR", "VERSION", "RESULT", "REASON"];
-    page.table(0, &header, &history.entries.iter().map(row).collect::<Vec<_>>());
+    let columns = if wide { HEADER.len() } else { HEADER.len() - 1 };
+    let rows = history.entries.iter().map(|entry| row(entry).into_iter().take(columns).collect());
+    page.table(0, &HEADER[..columns], &rows.collect::<Vec<_>>());
 }
 
-fn row(entry: &HistoryEntry) -> Vec<Cell> {
-    vec![
+fn row(entry: &HistoryEntry) -> [Cell; HEADER.len()] {
+    [
         Cell::plain(&entry.at),
         Cell::plain(action(entry.action)),
         Cell::plain(slots(entry)),
@@ -51,7 +58,14 @@ fn row(entry: &HistoryEntry) -> Vec<Cell> {
         Cell::plain(entry.version.as_deref().unwrap_or("-")),
         result(entry),
         Cell::plain(entry.reason.as_deref().unwrap_or_default()),
+        Cell::plain(entry.contents.iter().map(put_in).collect::<Vec<_>>().join("; ")),
     ]
+}
+
+fn put_in(contents: &SlotContents) -> String {
+    let endpoints: Vec<_> = contents.endpoints.iter().map(ToString::to_string).collect();
+    let endpoints = if endpoints.is_empty() { "emptied".to_owned() } else { endpoints.join(", ") };
+    format!("{}: {endpoints}", contents.slot)
 }
 
 fn action(action: Action) -> &'static str {
@@ -88,9 +102,22 @@ mod tests {
     use crate::cli::commands::samples;
 
     fn text(history: &History) -> String {
+        drawn(history, false)
+    }
+
+    fn drawn(history: &History, wide: bool) -> String {
         let mut page = Page::new(false);
-        draw(&mut page, history);
+        draw(&mut page, history, wide);
         page.into_text()
+    }
+
+    #[test]
+    fn wide_shows_what_was_put_into_slots() {
+        let page = drawn(&samples::history(), true);
+        let lines: Vec<_> = page.lines().collect();
+        assert!(lines[0].contains("REASON ") && lines[0].ends_with(" ENDPOINTS"), "{page}");
+        assert!(lines[1].ends_with("weekly model"), "{page}");
+        assert!(lines[3].ends_with("  blue: http://a:1, http://a:2 + h2c://a:3; green: emptied"), "{page}");
     }
 
     #[test]

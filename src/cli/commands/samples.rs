@@ -2,9 +2,9 @@
 
 use crate::{
     api::{
-        Action, ChangeOutcome, ChangeReply, DrainStatus, EndpointHealth, EndpointStatus, GateReport, GateStep, History,
-        HistoryEntry, InFlight, Outcome, ProxyStatus, ReloadStatus, RollbackStatus, ServiceList, ServiceStatus,
-        SlotPhase, SlotStatus, StepResult, TestReply,
+        Action, ChangeOutcome, ChangeReply, DrainStatus, EndpointAddresses, EndpointHealth, EndpointStatus, GateReport,
+        GateStep, History, HistoryEntry, InFlight, Outcome, ProxyStatus, ReloadStatus, RollbackStatus, ServiceList,
+        ServiceStatus, SlotContents, SlotPhase, SlotStatus, StepResult, TestReply,
     },
     ids::{Generation, PerSlot, ServiceName, Slot},
 };
@@ -78,7 +78,7 @@ pub(in crate::cli) fn history() -> History {
         from: Some(Slot::Blue),
         to: Some(Slot::Green),
         version: Some("2026-12-01".into()),
-        endpoints: Vec::new(),
+        contents: Vec::new(),
         forced: true,
         reason: Some("weekly model".into()),
         gate: None,
@@ -100,11 +100,23 @@ pub(in crate::cli) fn history() -> History {
         from: None,
         to: None,
         version: None,
+        contents: vec![
+            put_in(Slot::Blue, &[("http://a:1", None), ("http://a:2", Some("h2c://a:3"))]),
+            put_in(Slot::Green, &[]),
+        ],
         forced: false,
         reason: None,
         ..refused.clone()
     };
     History { entries: vec![forced, refused, added] }
+}
+
+fn put_in(slot: Slot, endpoints: &[(&str, Option<&str>)]) -> SlotContents {
+    let addresses = |(http, grpc): &(&str, Option<&str>)| EndpointAddresses {
+        http: Some((*http).into()),
+        grpc: grpc.map(Into::into),
+    };
+    SlotContents { slot, version: None, endpoints: endpoints.iter().map(addresses).collect() }
 }
 
 fn endpoint(http: &str, grpc: Option<&str>, health: EndpointHealth) -> EndpointStatus {
@@ -181,6 +193,7 @@ pub(in crate::cli) fn services() -> ServiceList {
             version: "0.1.0".into(),
             uptime_ms: 7_800_000,
             config: "config.toml".into(),
+            certificate_problems: Vec::new(),
             reload: ReloadStatus {
                 ok: false,
                 at: "2026-11-01T12:00:00.000Z".into(),

@@ -107,6 +107,11 @@ fn draw_proxy(page: &mut Page, proxy: &ProxyStatus) {
         page.end();
         proxy.reload.problems.iter().for_each(|problem| page.line(format!("  {problem}")));
     }
+    if !proxy.certificate_problems.is_empty() {
+        page.paint(Style::Bad, "Certificate files on disk cannot be used; older ones serve on:");
+        page.end();
+        proxy.certificate_problems.iter().for_each(|problem| page.line(format!("  {problem}")));
+    }
     if !proxy.reload.needs_restart.is_empty() {
         page.paint(Style::Warning, "Takes effect only after a restart:");
         page.end();
@@ -234,6 +239,15 @@ mod tests {
             "\nverdigris 0.1.0, up 2h 10m, config config.toml\n\
              The config file as read at 2026-11-01T12:00:00.000Z is refused; an older one serves on:\n\
              \x20 config.toml:3:1: proxy.listen: not an address\n"
+        );
+        let mut proxy = samples::services().proxy;
+        proxy.reload.ok = true;
+        proxy.certificate_problems.push("proxy.tls.key: another's".into());
+        assert_eq!(
+            text(|page| draw_proxy(page, &proxy)),
+            "\nverdigris 0.1.0, up 2h 10m, config config.toml\n\
+             Certificate files on disk cannot be used; older ones serve on:\n\
+             \x20 proxy.tls.key: another's\n"
         );
     }
 

@@ -85,6 +85,11 @@ impl TlsListeners {
         [&self.proxy, &self.admin].into_iter().flatten().for_each(ServerTls::refresh);
     }
 
+    /// Why files on disk are not in force, one line for each listener.
+    pub fn troubles(&self) -> Vec<String> {
+        [&self.proxy, &self.admin].into_iter().flatten().filter_map(ServerTls::trouble).collect()
+    }
+
     pub fn is_empty(&self) -> bool {
         self.proxy.is_none() && self.admin.is_none()
     }

@@ -223,7 +223,7 @@ impl Prepared {
         }
     }
 
-    /// What can be used but hardly is meant: certificates past their time.
+    /// What can be used but hardly is meant: certificates past their time, and ones that nobody can ask for.
     pub fn warnings(&self, table: &str) -> Vec<String> {
         let now = SystemTime::now();
         let expired = self.certificates.iter().filter(|certificate| certificate.facts.not_after <= now);
@@ -234,7 +234,14 @@ impl Prepared {
                 humantime::format_rfc3339_seconds(certificate.facts.not_after)
             )
         };
-        expired.map(words).collect()
+        let nameless = self.certificates.iter().skip(1).filter(|certificate| certificate.facts.dns_names.is_empty());
+        let never_shown = |certificate: &Certificate| {
+            let file = certificate.file.display();
+            format!(
+                "{table}: the certificate in {file} has no host name in its subject alternative names; no client is shown it"
+            )
+        };
+        expired.map(words).chain(nameless.map(never_shown)).collect()
     }
 }
 

@@ -144,6 +144,7 @@ async fn given_back(proxy: &Binary, before: Holdings, loaded: Holdings) {
 }
 
 /// Everything that the rules do not allow, in words.
+#[allow(clippy::print_stdout, reason = "the figures of the soak are wanted")]
 fn judge(samples: &[Sample], fates: &HashMap<String, Fate>, faults: &[Fault]) {
     let none = Fate::default();
     let (mut visible, mut wrong): (HashMap<Kind, usize>, Vec<String>) = Default::default();

@@ -56,6 +56,8 @@ async fn a_mismatched_pair_keeps_the_old_one_and_says_so() {
     })
     .await;
     assert!(set.client().shown(set.proxy.addr).await.unwrap() == before, "the old one serves on");
+    let told = set.proxy.admin.list().await["proxy"]["certificate_problems"][0].clone();
+    assert!(told.as_str().is_some_and(|told| told.contains("does not belong")), "{told}");
     let reply = set.proxy.admin.call("POST", "/v1/config/reload", None).await;
     assert_eq!(reply.status, 422, "a reload is refused: {}", reply.text);
     assert!(reply.text.contains("proxy.tls.key") && reply.text.contains("does not belong"), "{}", reply.text);

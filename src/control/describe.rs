@@ -1,0 +1,156 @@
+//! What the config file changes, in words and as journal lines.
+
+use super::{
+    clock,
+    controller::Controller,
+    entry::Entry,
+    plan::ServicePlan,
+    record,
+    reload::{Plan, ReloadJob, client},
+};
+use crate::{
+    api::{Action, HistoryEntry, Outcome, SlotContents},
+    config::{ServiceSettings, SlotSettings},
+    ids::{Generation, PerSlot, ServiceName, Slot},
+    store::ServiceRecord,
+    upstream::TlsClient,
+};
+
+impl Controller {
+    /// What a plan changes: in words, and as journal lines.
+    pub(super) fn describe(&self, plan: &Plan, job: &ReloadJob, actor: &str) -> (Vec<String>, Vec<HistoryEntry>) {
+        let (mut words, mut lines) = (Vec::new(), Vec::new());
+        for name in &plan.removed {
+            words.push(format!("service {name}: removed"));
+            if let Some(entry) = self.entries.get(name) {
+                let line = line(name, Action::Removed, entry.machine.generation().next(), actor);
+                lines.push(HistoryEntry { to: Some(entry.machine.active()), ..line });
+            }
+        }
+        for settings in &job.loaded.settings.services {
+            let Some((entry, service)) = self.entries.get(&settings.name).zip(plan.services.get(&settings.name)) else {
+                words.push(format!("service {}: added", settings.name));
+                lines.push(added_line(settings, actor));
+                continue;
+            };
+            let tls = client(&job.tls, &settings.name);
+            let Some((what, action)) = change_of(entry, service, &tls) else { continue };
+            words.push(format!("service {}: {what}", settings.name));
+            lines.push(HistoryEntry { reason: Some(what), ..changed_line(entry, service, action, actor) });
+        }
+        (words, lines)
+    }
+}
+
+/// What a plan changes of a service; `None` if nothing.
+pub(super) fn change_of(entry: &Entry, service: &ServicePlan, tls: &TlsClient) -> Option<(String, Action)> {
+    let mut words = Vec::new();
+    let mut action = Action::Settings;
+    if other_settings(&entry.settings) != other_settings(&service.settings) {
+        words.push("settings changed".to_owned());
+    } else if !entry.tls.is_same(tls) {
+        words.push("the files of service.tls changed".to_owned());
+    }
+    for slot in Slot::BOTH {
+        if service.replaced[slot] {
+            action = Action::Slot;
+            words.push(format!("{slot} has new contents"));
+        }
+    }
+    if service.active != entry.machine.active() {
+        action = Action::Switch;
+        words.push(format!("switched to {}", service.active));
+    }
+    (!words.is_empty()).then(|| (words.join(", "), action))
+}
+
+/// The settings without what has a history of its own.
+fn other_settings(settings: &ServiceSettings) -> ServiceSettings {
+    ServiceSettings { active: Slot::Blue, slots: PerSlot::default(), ..settings.clone() }
+}
+
+/// What is put into a slot, for the journal.
+pub(super) fn put_in(slot: Slot, contents: &SlotSettings) -> SlotContents {
+    SlotContents { slot, version: contents.version.clone(), endpoints: record::addresses(contents) }
+}
+
+/// A line about what the file did, with what is the same for all.
+fn line(name: &ServiceName, action: Action, generation: Generation, actor: &str) -> HistoryEntry {
+    HistoryEntry {
+        at: clock::now(),
+        service: name.clone(),
+        action,
+        outcome: Outcome::Done,
+        generation,
+        actor: actor.to_owned(),
+        from: None,
+        to: None,
+        version: None,
+        contents: Vec::new(),
+        forced: false,
+        reason: None,
+        gate: None,
+    }
+}
+
+fn added_line(settings: &ServiceSettings, actor: &str) -> HistoryEntry {
+    let occupied = settings.slots.iter().filter(|(_, slot)| !slot.endpoints.is_empty());
+    HistoryEntry {
+        to: Some(settings.active),
+        version: settings.slots[settings.active].version.clone(),
+        contents: occupied.map(|(slot, contents)| put_in(slot, contents)).collect(),
+        ..line(&settings.name, Action::Added, Generation(1), actor)
+    }
+}
+
+fn changed_line(entry: &Entry, service: &ServicePlan, action: Action, actor: &str) -> HistoryEntry {
+    let replaced: Vec<Slot> = Slot::BOTH.into_iter().filter(|slot| service.replaced[*slot]).collect();
+    let to = about(action, service.active, &replaced);
+    HistoryEntry {
+        from: Some(entry.machine.active()).filter(|_| action == Action::Switch),
+        to: Some(to),
+        version: service.contents[to].version.clone(),
+        contents: replaced.into_iter().map(|slot| put_in(slot, &service.contents[slot])).collect(),
+        ..line(entry.name(), action, entry.machine.generation().next(), actor)
+    }
+}
+
+/// The slot that a change is about: the one that got new contents, if it is one and nothing was switched; else the one
+/// that serves.
+fn about(action: Action, active: Slot, replaced: &[Slot]) -> Slot {
+    match replaced {
+        [one] if action == Action::Slot => *one,
+        _ => active,
+    }
+}
+
+/// What the file changed while the process was away, or that the service is new; `None` if it is as it was recorded.
+pub(super) fn found_line(entry: &Entry, record: Option<&ServiceRecord>, actor: &str) -> Option<HistoryEntry> {
+    let Some(record) = record else {
+        return Some(added_line(&entry.settings, actor));
+    };
+    let (generation, active) = (entry.machine.generation(), entry.machine.active());
+    if record.generation == generation {
+        return None;
+    }
+    let now = record::of_entry(entry);
+    let is_new = |slot: &Slot| {
+        let (now, then) = (&now.slots[*slot], &record.slots[*slot]);
+        now.endpoints != then.endpoints || now.version != then.version
+    };
+    let replaced: Vec<Slot> = Slot::BOTH.into_iter().filter(is_new).collect();
+    let action = if record.active == active { Action::Slot } else { Action::Switch };
+    let to = about(action, active, &replaced);
+    Some(HistoryEntry {
+        from: Some(record.active).filter(|_| action == Action::Switch),
+        to: Some(to),
+        version: entry.slots[to].contents.version.clone(),
+        contents: replaced.into_iter().map(|slot| put_in(slot, &entry.slots[slot].contents)).collect(),
+        ..line(entry.name(), action, generation, actor)
+    })
+}
+
+/// The service was taken out of the file while the process was away.
+pub(super) fn lost_line(name: &ServiceName, record: &ServiceRecord, actor: &str) -> HistoryEntry {
+    HistoryEntry { to: Some(record.active), ..line(name, Action::Removed, record.generation.next(), actor) }
+}

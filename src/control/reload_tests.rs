@@ -1,0 +1,141 @@
+use std::{fs, path::Path};
+
+use tokio::sync::{broadcast::Receiver, mpsc};
+
+use crate::{
+    api::{Event, ProblemKind, SwitchRequest},
+    config,
+    control::{ControllerOptions, Handle, start},
+    net::tls::TlsListeners,
+    store::Store,
+    table,
+    telemetry::Registry,
+    upstream::{Order, Workers},
+};
+
+const GOOD: &str = "version = 1\n[[service]]\nname = \"iris\"\n[service.blue]\nendpoints = [\"http://127.0.0.1:1\"]\n";
+
+/// A controller without workers that do anything.
+struct Control {
+    handle: Handle,
+    registry: Registry,
+    dir: tempfile::TempDir,
+    orders: mpsc::Receiver<Order>,
+}
+
+impl Control {
+    async fn start() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let config_path = dir.path().join("verdigris.toml");
+        fs::write(&config_path, GOOD).unwrap();
+        let (store, recovered) = Store::open(&dir.path().join("state")).unwrap();
+        let (inbox, orders) = mpsc::channel(8);
+        let registry = Registry::new(1).unwrap();
+        let options = ControllerOptions {
+            loaded: config::load(&config_path).unwrap(),
+            config_path,
+            store,
+            recovered: recovered.state,
+            publisher: table::pointer().0,
+            workers: Workers::new([inbox]),
+            registry: registry.clone(),
+            tls: TlsListeners::default(),
+        };
+        let (handle, _task) = start(options).await.unwrap();
+        Self { handle, registry, dir, orders }
+    }
+
+    fn write(&self, text: &str) {
+        fs::write(self.path(), text).unwrap();
+    }
+
+    fn path(&self) -> std::path::PathBuf {
+        Path::join(self.dir.path(), "verdigris.toml")
+    }
+
+    /// What the watch does when it sees another content; returns when the file was read.
+    async fn watched(&self) {
+        self.handle.file_changed("file watch".to_owned()).await;
+        // The controller takes one message after the other: when it has answered this one, it has read the file.
+        let unknown = self.handle.switch("none", SwitchRequest::default(), "test".to_owned()).await;
+        assert_eq!(unknown.unwrap_err().error, ProblemKind::NotFound);
+    }
+
+    /// Asks for a reload; says whether the file holds.
+    async fn asked(&self) -> bool {
+        match self.handle.reload("test".to_owned()).await {
+            Ok(_) => true,
+            Err(problem) => {
+                assert_eq!(problem.error, ProblemKind::Invalid);
+                assert!(!problem.problems.is_empty(), "an answer each time: {problem}");
+                false
+            }
+        }
+    }
+
+    fn refusals(&self) -> String {
+        let page = self.registry.render();
+        let line = page.lines().find(|line| line.starts_with("verdigris_reloads_total{outcome=\"refused\"}"));
+        line.and_then(|line| line.rsplit(' ').next()).unwrap_or_default().to_owned()
+    }
+}
+
+fn announced(events: &mut Receiver<Event>) -> Vec<bool> {
+    let mut seen = Vec::new();
+    while let Ok(event) = events.try_recv() {
+        if let Event::Reload { ok, .. } = event {
+            seen.push(ok);
+        }
+    }
+    seen
+}
+
+/// Fails when: `refuse_reload` does not look at what it has told already, or looks at it for a reload that was asked
+/// for; or `apply` does not forget it.
+#[tokio::test]
+async fn a_refused_content_is_told_once_however_often_the_watch_finds_it() {
+    let control = Control::start().await;
+    let mut events = control.handle.events();
+    control.write("version = 2\n");
+    control.watched().await;
+    control.watched().await;
+    assert!(!control.asked().await);
+    control.watched().await;
+    assert!(!control.asked().await);
+    assert_eq!(announced(&mut events), [false; 3], "once by the watch, and each time it was asked for");
+    assert_eq!(control.refusals(), "3");
+
+    control.write("version = 3\n");
+    control.watched().await;
+    control.write(GOOD);
+    assert!(control.asked().await);
+    control.write("version = 3\n");
+    control.watched().await;
+    control.watched().await;
+    control.write(GOOD);
+    assert!(control.asked().await);
+    assert_eq!(announced(&mut events), [false, true, false, true], "another content, and the same after a good one");
+}
+
+/// Fails when: `refuse_reload` takes a file that cannot be read for one it knows, or tells it at each look.
+#[tokio::test]
+async fn a_file_that_is_away_is_told_once() {
+    let control = Control::start().await;
+    let mut events = control.handle.events();
+    fs::remove_file(control.path()).unwrap();
+    control.watched().await;
+    control.watched().await;
+    control.write(GOOD);
+    assert!(control.asked().await);
+    assert_eq!(announced(&mut events), [false, true]);
+}
+
+/// Fails when: `readiness` does not look whether each worker still takes orders.
+#[tokio::test]
+async fn a_proxy_that_has_lost_a_worker_is_not_ready() {
+    let Control { handle, orders, .. } = Control::start().await;
+    assert_eq!(handle.readiness(), Ok(()));
+    drop(orders);
+    let why = handle.readiness().unwrap_err();
+    assert!(why.contains("1 of 1 workers"), "{why}");
+}
