@@ -116,7 +116,7 @@ async fn pseudo_fields() {
         ("CONNECT with a path", StreamRefused, with(":method", "CONNECT")),
         (
             "OPTIONS *",
-            StreamRefused,
+            Served,
             get_of(&[(":method", "OPTIONS"), (":scheme", "http"), (":path", "*"), (":authority", "a")]),
         ),
         ("extended CONNECT", StreamRefused, {
@@ -140,9 +140,8 @@ async fn pseudo_fields() {
     for authority in
         ["", "u@iris.test", "u:p@iris.test", "iris test", "iris.test/x", "a\r\nx: y", "iris.test:80x", "a,b", "a#b"]
     {
-        // A comma is a character of names (RFC 3986 section 3.2.2).
-        let want = if authority == "a,b" { Served } else { StreamRefused };
-        cases.push((authority, want, with(":authority", authority)));
+        // A comma is a character of names (RFC 3986 section 3.2.2), but two fields that were joined are the likelier.
+        cases.push((authority, StreamRefused, with(":authority", authority)));
     }
     set.run(cases).await;
 }
