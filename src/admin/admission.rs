@@ -38,7 +38,7 @@ impl Admission {
         needs_certificate: bool,
     ) -> Self {
         let own = if token.is_some() || speaks_tls { None } else { listener.map(|address| address.ip()) };
-        Self { token, own, needs_certificate }
+        Self { token, own, needs_certificate: needs_certificate && listener.is_some() }
     }
 
     fn check(&self, peer: &Peer, method: &Method, uri: &Uri, headers: &HeaderMap) -> Result<(), Refusal> {
@@ -213,6 +213,8 @@ mod tests {
             assert_eq!(status(&admission, "/v1/services", &host), 401);
             assert_eq!(status(&admission, "/live", &host), 200);
         }
+        let unix = Admission::new(None, None, true, true);
+        assert_eq!(status(&unix, "/v1/services", &[]), 200, "nobody shows a certificate to a unix socket");
     }
 
     #[test]

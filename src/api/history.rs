@@ -87,6 +87,15 @@ pub enum Event {
         healthy: bool,
         detail: String,
     },
+    /// An endpoint is left out because requests failed there in a row; `for_ms` is 0 when that is over.
+    Ejection {
+        at: String,
+        #[schema(value_type = String)]
+        service: ServiceName,
+        slot: Slot,
+        endpoint: String,
+        for_ms: u64,
+    },
     /// A slot's last lease ended after it stopped being active.
     Drained {
         at: String,
@@ -106,6 +115,7 @@ impl Event {
         match self {
             Event::Change(_) => "change",
             Event::Health { .. } => "health",
+            Event::Ejection { .. } => "ejection",
             Event::Drained { .. } => "drained",
             Event::Reload { .. } => "reload",
         }

@@ -118,6 +118,9 @@ pub struct EndpointStatus {
     /// Age of the last probe's result; absent before the first.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub probed_ms_ago: Option<u64>,
+    /// How long it is still left out because requests failed there in a row; absent if it is not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ejected_for_ms: Option<u64>,
 }
 
 /// Requests that hold a lease, by kind.

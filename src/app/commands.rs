@@ -1,4 +1,4 @@
-//! The commands that need more than the admin API: `run`, `check` and `demo`.
+//! The commands that need more than the admin API: `run`, `check` and `demo`; the others are handed over.
 
 use std::{future::poll_fn, io, path::Path, pin::pin, task::Poll};
 
@@ -7,7 +7,7 @@ use anyhow::Context as _;
 use super::{Options, Running, start};
 use crate::{
     cli::{self, Args, Command, ExitCode},
-    config,
+    config, control,
     demo::{self, Servers},
     net::tls::TlsListeners,
 };
@@ -17,6 +17,9 @@ pub fn execute(args: &Args) -> u8 {
     let result = match &args.command {
         Command::Run(run_args) => run(&run_args.config),
         Command::Check(check_args) => return check(&check_args.config, args.options.json),
+        Command::Golden(golden_args) => {
+            return cli::golden(golden_args, args.options.json, &mut io::stdout(), &mut io::stderr());
+        }
         Command::Demo(demo_args) => play(demo_args.script),
         Command::Client(command) => {
             return cli::run(command, &args.options, &mut io::stdout(), &mut io::stderr(), cli::wants_colour());
@@ -43,6 +46,7 @@ fn run(config: &Path) -> anyhow::Result<ExitCode> {
 fn check(path: &Path, json: bool) -> u8 {
     let checked = config::load(path).and_then(|loaded| {
         let tls = TlsListeners::default().load(path, &loaded)?;
+        control::read_tls_files(&loaded, path)?;
         Ok(loaded.warnings.into_iter().chain(tls.warnings()).collect())
     });
     let (problems, warnings, rendered) = match checked {

@@ -6,7 +6,9 @@ use clap::{Args as ClapArgs, Parser, Subcommand};
 
 use super::{
     address::AdminAddress,
-    commands::{DeployArgs, DrainArgs, HistoryArgs, ReloadArgs, RollbackArgs, StatusArgs, SwitchArgs, TestArgs},
+    commands::{
+        DeployArgs, DrainArgs, GoldenArgs, HistoryArgs, ReloadArgs, RollbackArgs, StatusArgs, SwitchArgs, TestArgs,
+    },
 };
 use crate::config;
 
@@ -52,6 +54,8 @@ pub enum Command {
     Run(RunArgs),
     /// Check a config file, and tell every problem with its place.
     Check(CheckArgs),
+    /// Work with files of golden requests.
+    Golden(GoldenArgs),
     /// See a switch under load, with model servers of its own; nothing else is needed.
     Demo(DemoArgs),
     #[command(flatten)]

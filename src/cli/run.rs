@@ -10,7 +10,7 @@ use tokio::runtime;
 use super::{
     args::{ClientCommand, ClientOptions},
     client::Client,
-    commands,
+    commands::{self, GoldenArgs, GoldenCommand},
     error::CliError,
     exit::ExitCode,
     page::Page,
@@ -38,6 +38,13 @@ pub fn run(
         Err(error) => tell(&error, options.json, out, err),
     };
     code.into()
+}
+
+/// Carries out a command on golden files; nothing is connected to. Blocks on the disk. Returns the number to end with.
+pub fn golden(args: &GoldenArgs, json: bool, out: &mut dyn Write, err: &mut dyn Write) -> u8 {
+    match &args.command {
+        GoldenCommand::Check(check) => commands::golden::check(check, json, out, err).into(),
+    }
 }
 
 /// Whether stdout is a terminal whose owner has not asked for plain text (`NO_COLOR`, `TERM=dumb`).

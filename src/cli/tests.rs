@@ -415,8 +415,22 @@ fn what_the_app_carries_out_is_parsed() {
 /// `UPDATE=1 cargo test` writes the file anew; review the difference.
 #[test]
 fn the_help_text_is_known() {
-    let pages =
-        ["", "run", "check", "demo", "status", "switch", "rollback", "drain", "history", "test", "deploy", "reload"];
+    let pages = [
+        "",
+        "run",
+        "check",
+        "golden",
+        "golden check",
+        "demo",
+        "status",
+        "switch",
+        "rollback",
+        "drain",
+        "history",
+        "test",
+        "deploy",
+        "reload",
+    ];
     let help: Vec<_> = pages
         .iter()
         .map(|page| {

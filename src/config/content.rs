@@ -53,21 +53,6 @@ pub fn parse(text: &str, path: impl AsRef<Path>) -> Result<Loaded, Problems> {
     Ok(Loaded { settings, warnings, hash: hash(text.as_bytes()), text: text.to_owned() })
 }
 
-impl Loaded {
-    /// A problem of what a key names, such as a file that it points to, found after the text was found right.
-    pub fn problem(&self, path: &Path, key: &str, message: impl Into<String>) -> Problem {
-        let message = message.into();
-        let unplaced =
-            |message| Problem { file: path.to_owned(), place: None, key: key.to_owned(), message, hint: None };
-        let Ok(tree) = Tree::parse(path, &self.text) else { return unplaced(message) };
-        let source = Source::new(path, &self.text, &tree);
-        match source.span_of(key) {
-            Some(span) => source.problem(span, message, None),
-            None => unplaced(message),
-        }
-    }
-}
-
 impl FileContent {
     /// Reads the file's bytes. Blocks on the disk. Fails where the disk does, and on files larger than 4 MiB.
     pub fn read(path: &Path) -> io::Result<Self> {

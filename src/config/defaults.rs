@@ -24,6 +24,8 @@ pub(super) const LIMITS: Limits = Limits {
     header_bytes_max: 64 * KIB,
     headers_max: 100,
     streams_max: 200,
+    // A gateway's clients give up in bursts: twice the streams that may be open can go at once, and again.
+    resets_max: 500,
     connections_max: 10_000,
     replay_buffer_total: 256 * MIB,
 };

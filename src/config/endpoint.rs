@@ -12,9 +12,7 @@ use super::settings::{EndpointSettings, EndpointUrl, UpstreamAddress, UpstreamPr
 /// Why a text is not an endpoint.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadEndpoint {
-    #[error("TLS to upstreams is not supported by this version: {0:?}")]
-    Tls(String),
-    #[error("{0:?} does not begin with http://, h2c:// or unix:")]
+    #[error("{0:?} does not begin with http://, https://, h2c://, grpcs:// or unix:")]
     Scheme(String),
     #[error("{0:?} has no host")]
     NoHost(String),
@@ -38,10 +36,12 @@ impl BadEndpoint {
     /// What to write instead.
     pub fn hint(&self) -> String {
         match self {
-            BadEndpoint::Tls(rest) => format!("write http://{rest} or h2c://{rest} if the server speaks it in clear"),
             BadEndpoint::Scheme(text) => {
                 let rest = text.split_once("://").map_or(text.as_str(), |(_, rest)| rest);
-                format!("write \"http://{rest}\" for HTTP/1.1 or \"h2c://{rest}\" for HTTP/2 and gRPC")
+                format!(
+                    "write \"http://{rest}\" for HTTP/1.1 or \"h2c://{rest}\" for HTTP/2 and gRPC; with TLS \"https://{rest}\" \
+                     or \"grpcs://{rest}\""
+                )
             }
             BadEndpoint::NoHost(_) => "write such as \"http://127.0.0.1:9001\"".into(),
             BadEndpoint::Host(_) => {
@@ -52,7 +52,7 @@ impl BadEndpoint {
             BadEndpoint::UserInfo => "leave out what stands before the @".into(),
             BadEndpoint::Path(_) => "the request's own path is passed on; `match.path_prefix` picks it".into(),
             BadEndpoint::UnixPath(_) => "write such as \"unix:/run/model.sock\"".into(),
-            BadEndpoint::GrpcOverHttp1(rest) => format!("write \"h2c://{rest}\""),
+            BadEndpoint::GrpcOverHttp1(rest) => format!("write \"h2c://{rest}\", or \"grpcs://{rest}\" with TLS"),
             BadEndpoint::NoAddress => {
                 "write a URL, or `http`, `grpc` or both: { http = \"http://…\", grpc = \"h2c://…\" }".into()
             }
@@ -61,7 +61,7 @@ impl BadEndpoint {
 }
 
 impl EndpointSettings {
-    /// An endpoint with one address for everything; gRPC goes there too if it is `h2c://`.
+    /// An endpoint with one address for everything; gRPC goes there too if it is HTTP/2.
     pub fn from_url(url: &str) -> Result<Self, BadEndpoint> {
         Ok(Self { http: Some(url.parse()?), grpc: None })
     }
@@ -87,7 +87,8 @@ fn parse_grpc(text: &str) -> Result<EndpointUrl, BadEndpoint> {
     let url: EndpointUrl = text.parse()?;
     match (&url.address, url.protocol) {
         (UpstreamAddress::Tcp { .. }, UpstreamProtocol::Http1) => {
-            Err(BadEndpoint::GrpcOverHttp1(text.trim().chars().skip("http://".len()).collect()))
+            let rest = text.split_once("://").map_or(text, |(_, rest)| rest);
+            Err(BadEndpoint::GrpcOverHttp1(shortened(rest.trim())))
         }
         _ => Ok(EndpointUrl { protocol: UpstreamProtocol::H2c, ..url }),
     }
@@ -99,16 +100,18 @@ impl FromStr for EndpointUrl {
     fn from_str(text: &str) -> Result<Self, BadEndpoint> {
         let text = text.trim();
         if let Some(path) = text.strip_prefix("unix:") {
-            return Ok(Self { protocol: UpstreamProtocol::Http1, address: parse_unix(path)? });
+            return Ok(Self { protocol: UpstreamProtocol::Http1, tls: false, address: parse_unix(path)? });
         }
         let Some((scheme, rest)) = text.split_once("://") else { return Err(scheme_missing(text)) };
-        let protocol = match scheme.to_ascii_lowercase().as_str() {
-            "http" => UpstreamProtocol::Http1,
-            "h2c" => UpstreamProtocol::H2c,
-            "https" | "h2" | "grpcs" => return Err(BadEndpoint::Tls(shortened(rest))),
+        let (protocol, tls) = match scheme.to_ascii_lowercase().as_str() {
+            "http" => (UpstreamProtocol::Http1, false),
+            "https" => (UpstreamProtocol::Http1, true),
+            "h2c" | "grpc" => (UpstreamProtocol::H2c, false),
+            "grpcs" | "h2" => (UpstreamProtocol::H2c, true),
             _ => return Err(BadEndpoint::Scheme(shortened(text))),
         };
-        Ok(Self { protocol, address: parse_authority(rest)? })
+        let default_port = if tls { HTTPS_PORT } else { HTTP_PORT };
+        Ok(Self { protocol, tls, address: parse_authority(rest, default_port)? })
     }
 }
 
@@ -126,7 +129,7 @@ fn parse_unix(path: &str) -> Result<UpstreamAddress, BadEndpoint> {
     }
 }
 
-fn parse_authority(rest: &str) -> Result<UpstreamAddress, BadEndpoint> {
+fn parse_authority(rest: &str, default_port: u16) -> Result<UpstreamAddress, BadEndpoint> {
     let (authority, path) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
     if authority.contains('@') {
         return Err(BadEndpoint::UserInfo);
@@ -138,7 +141,7 @@ fn parse_authority(rest: &str) -> Result<UpstreamAddress, BadEndpoint> {
     if host.is_empty() {
         return Err(BadEndpoint::NoHost(shortened(rest)));
     }
-    Ok(UpstreamAddress::Tcp { host: parse_host(host)?, port: port.map_or(Ok(HTTP_PORT), parse_port)? })
+    Ok(UpstreamAddress::Tcp { host: parse_host(host)?, port: port.map_or(Ok(default_port), parse_port)? })
 }
 
 /// The colons of an IPv6 address stand in brackets; what follows them is the port.
@@ -186,8 +189,9 @@ fn shortened(text: &str) -> String {
     text.chars().take(80).collect()
 }
 
-/// A plain `http://` without a port means this one.
+/// A URL without a port means one of these.
 const HTTP_PORT: u16 = 80;
+const HTTPS_PORT: u16 = 443;
 
 /// `sockaddr_un` holds 108 bytes, one of them the end.
 pub(super) const UNIX_PATH_BYTES_MAX: usize = 107;
@@ -205,6 +209,10 @@ mod tests {
             ("h2c://[::1]:9003", "h2c://[::1]:9003"),
             ("h2c://[0:0::1]", "h2c://[::1]:80"),
             ("http://my_model-2.svc.:8000", "http://my_model-2.svc.:8000"),
+            ("https://model.example.org", "https://model.example.org:443"),
+            ("grpcs://[::1]:9003", "grpcs://[::1]:9003"),
+            ("h2://h", "grpcs://h:443"),
+            ("grpc://h:1", "h2c://h:1"),
             ("unix:/run/model.sock", "unix:/run/model.sock"),
             ("unix:///run/model.sock", "unix:/run/model.sock"),
         ] {
@@ -218,7 +226,6 @@ mod tests {
     fn bad_urls_say_why() {
         for (text, expected) in [
             ("", BadEndpoint::NoAddress),
-            ("https://h:1", BadEndpoint::Tls("h:1".into())),
             ("127.0.0.1:9001", BadEndpoint::Scheme("127.0.0.1:9001".into())),
             ("ftp://h:1", BadEndpoint::Scheme("ftp://h:1".into())),
             ("http://", BadEndpoint::NoHost("".into())),
@@ -259,6 +266,8 @@ mod tests {
         let pair = EndpointSettings::parse(Some("http://h:1"), Some("unix:/run/grpc.sock")).unwrap();
         assert_eq!(pair.grpc.unwrap().protocol, UpstreamProtocol::H2c);
         assert_eq!(EndpointSettings::parse(None, Some("http://h:1")), Err(BadEndpoint::GrpcOverHttp1("h:1".into())),);
+        assert_eq!(EndpointSettings::parse(None, Some("https://h:1")), Err(BadEndpoint::GrpcOverHttp1("h:1".into())),);
+        assert_eq!(EndpointSettings::parse(None, Some("grpcs://h")).unwrap().to_string(), "grpcs://h:443");
         assert_eq!(EndpointSettings::parse(None, None), Err(BadEndpoint::NoAddress));
         assert_eq!(EndpointSettings::from_url("h2c://h:1").unwrap().to_string(), "h2c://h:1");
     }

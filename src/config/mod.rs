@@ -11,6 +11,7 @@ mod check;
 mod content;
 mod defaults;
 mod endpoint;
+mod locate;
 mod problems;
 mod quantity;
 mod read;

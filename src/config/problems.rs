@@ -29,8 +29,10 @@ pub struct Place {
     pub column: usize,
     /// Characters that are meant, at least 1, all on this line.
     pub width: usize,
-    /// The whole line as it stands in the file.
+    /// The line as it stands in the file; of a very long one, the part round the place.
     pub source: String,
+    /// Characters of the line that `source` leaves out before its first; 0 unless the line is very long.
+    pub skipped: usize,
 }
 
 impl Problem {
@@ -54,10 +56,14 @@ impl Problem {
     }
 
     fn render_place(&self, place: &Place) -> String {
-        let Place { line, column, width, source } = place;
+        let Place { line, column, width, source, skipped } = place;
         let gutter = " ".repeat(self.gutter());
         // Tabs stay tabs, so that the carets stand under the text however wide the terminal draws them.
-        let indent: String = source.chars().take(column - 1).map(|c| if c == '\t' { c } else { ' ' }).collect();
+        let indent: String = source
+            .chars()
+            .take((column - 1).saturating_sub(*skipped))
+            .map(|c| if c == '\t' { c } else { ' ' })
+            .collect();
         let shown: String = source.chars().map(|c| if c.is_control() && c != '\t' { '\u{fffd}' } else { c }).collect();
         format!(
             "{gutter}--> {}:{line}:{column}\n{gutter} |\n{line} | {shown}\n{gutter} | {indent}{}\n",
@@ -136,7 +142,7 @@ mod tests {
     fn purple() -> Problem {
         Problem {
             file: "config.toml".into(),
-            place: Some(Place { line: 12, column: 11, width: 8, source: "\tactive = \"purple\"".into() }),
+            place: Some(Place { line: 12, column: 11, width: 8, source: "\tactive = \"purple\"".into(), skipped: 0 }),
             key: "service[0].active".into(),
             message: "unknown slot \"purple\"".into(),
             hint: Some("write \"blue\" or \"green\"".into()),

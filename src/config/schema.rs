@@ -48,6 +48,7 @@ pub(super) struct Limits {
     pub(super) header_bytes_max: Given<Quantity>,
     pub(super) headers_max: Given<i64>,
     pub(super) streams_max: Given<i64>,
+    pub(super) resets_max: Given<i64>,
     pub(super) connections_max: Given<i64>,
     pub(super) replay_buffer_total: Given<Quantity>,
 }

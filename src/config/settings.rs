@@ -78,6 +78,8 @@ pub struct Limits {
     pub headers_max: usize,
     /// Concurrent HTTP/2 streams a client connection may open.
     pub streams_max: u32,
+    /// HTTP/2 streams that a client may reset in ten seconds on one connection.
+    pub resets_max: u32,
     /// Client connections in all.
     pub connections_max: usize,
     /// Bytes that all replay buffers of the process may hold together; past it requests go on without replay.
@@ -249,17 +251,20 @@ impl fmt::Display for EndpointSettings {
     }
 }
 
-/// An upstream address: `http://HOST[:PORT]`, `h2c://HOST[:PORT]` or `unix:PATH`.
+/// An upstream address: `http://HOST[:PORT]`, `h2c://HOST[:PORT]` or `unix:PATH`; with TLS `https://HOST[:PORT]` or
+/// `grpcs://HOST[:PORT]`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct EndpointUrl {
     pub protocol: UpstreamProtocol,
+    /// With TLS, as `[service.tls]` says; HTTP/2 is then agreed upon by ALPN. Never on a unix socket.
+    pub tls: bool,
     pub address: UpstreamAddress,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum UpstreamProtocol {
     Http1,
-    /// HTTP/2 by prior knowledge (RFC 9113 section 3.3).
+    /// HTTP/2: in clear by prior knowledge (RFC 9113 section 3.3), with TLS by ALPN (section 3.2).
     H2c,
 }
 
@@ -275,9 +280,11 @@ pub enum UpstreamAddress {
 
 impl fmt::Display for EndpointUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let scheme = match self.protocol {
-            UpstreamProtocol::Http1 => "http",
-            UpstreamProtocol::H2c => "h2c",
+        let scheme = match (self.protocol, self.tls) {
+            (UpstreamProtocol::Http1, false) => "http",
+            (UpstreamProtocol::Http1, true) => "https",
+            (UpstreamProtocol::H2c, false) => "h2c",
+            (UpstreamProtocol::H2c, true) => "grpcs",
         };
         match &self.address {
             UpstreamAddress::Tcp { host, port } if host.contains(':') => write!(f, "{scheme}://[{host}]:{port}"),

@@ -147,6 +147,7 @@ fn place(text: &str, span: Span) -> Place {
         column: 1 + text[line_start..start].chars().count(),
         width: meant.chars().count().max(1),
         source: source.to_owned(),
+        skipped: 0,
     }
 }
 
@@ -159,7 +160,7 @@ mod tests {
         let text = "a = 1\r\nä = \"bö\"\r\n";
         let start = text.find('"').unwrap();
         let found = place(text, start..start + "\"bö\"".len());
-        assert_eq!(found, Place { line: 2, column: 5, width: 4, source: "ä = \"bö\"".into() });
+        assert_eq!(found, Place { line: 2, column: 5, width: 4, source: "ä = \"bö\"".into(), skipped: 0 });
     }
 
     #[test]
@@ -168,7 +169,7 @@ mod tests {
             let found = place("a = 1\n", span);
             assert_eq!((found.line <= 2, found.width), (true, 1));
         }
-        assert_eq!(place("", 0..0), Place { line: 1, column: 1, width: 1, source: String::new() });
+        assert_eq!(place("", 0..0), Place { line: 1, column: 1, width: 1, source: String::new(), skipped: 0 });
     }
 
     #[test]

@@ -66,7 +66,7 @@ interval = 2.5
         "4:1: proxy.lsiten: unknown key `lsiten`; did you mean `listen`?",
         "5:11: proxy.workers: expected a whole number, found a string",
         "7:1: proxy.limits.colour: unknown key `colour`; known here: header_timeout, idle_timeout, body_timeout, \
-         send_timeout, header_bytes_max, headers_max, streams_max, connections_max, replay_buffer_total",
+         send_timeout, header_bytes_max, headers_max, streams_max, resets_max, connections_max, replay_buffer_total",
         "9:1: proxy.tls.crt: unknown key `crt`; did you mean `cert`?",
         "11:10: admin.listen: expected a string, found an integer; put it in quotes",
         "14:11: service[0].match.model: matching on `model` in a JSON body is not supported by this version; leave it out",
@@ -250,9 +250,10 @@ fn services_are_checked() {
 fn endpoints_are_checked() {
     for (endpoint, expected) in [
         (
-            "\"https://h:1\"",
-            "endpoints[0]: TLS to upstreams is not supported by this version: \"h:1\"; write http://h:1 or h2c://h:1 if \
-             the server speaks it in clear",
+            "\"ftp://h:1\"",
+            "endpoints[0]: \"ftp://h:1\" does not begin with http://, https://, h2c://, grpcs:// or unix:; write \
+             \"http://h:1\" for HTTP/1.1 or \"h2c://h:1\" for HTTP/2 and gRPC; with TLS \"https://h:1\" or \
+             \"grpcs://h:1\"",
         ),
         ("\"http://h:0\"", "endpoints[0]: \"0\" is not a port; a port is a number from 1 to 65535"),
         (

@@ -22,7 +22,7 @@ use super::{
     reload::ReloadJob,
 };
 use crate::{
-    api::{Action, ChangeReply, EndpointHealth, Event, GateReport, HistoryEntry, Problem, ReloadReply, ReloadStatus},
+    api::{Action, ChangeReply, Event, GateReport, HistoryEntry, Problem, ReloadReply, ReloadStatus},
     config::{Loaded, Settings, SlotSettings},
     ids::{ServiceName, Slot},
     net::tls::TlsListeners,
@@ -30,7 +30,7 @@ use crate::{
     switch::{self, OpId},
     table::{Publisher, Table},
     telemetry::Registry,
-    upstream::{Workers, health::HealthChanged, lease::Tenure},
+    upstream::{Workers, health::EndpointNews, lease::Tenure},
 };
 
 /// Messages that may wait for the controller.
@@ -146,11 +146,11 @@ pub async fn start(options: ControllerOptions) -> Result<(Handle, JoinHandle<()>
 }
 
 impl Controller {
-    async fn run(mut self, mut messages: mpsc::Receiver<Message>, mut health: mpsc::Receiver<HealthChanged>) {
+    async fn run(mut self, mut messages: mpsc::Receiver<Message>, mut health: mpsc::Receiver<EndpointNews>) {
         loop {
             let message = tokio::select! {
                 message = messages.recv() => message,
-                Some(change) = health.recv() => Some(Message::Health(change)),
+                Some(change) = health.recv() => Some(Message::Endpoint(change)),
             };
             match message {
                 Some(Message::Stop { reply }) => {
@@ -170,7 +170,7 @@ impl Controller {
             Message::GateDone { service, op, report } => self.gate_done(&service, op, report).await,
             Message::Reload { actor, reply } => self.reload_asked(actor, reply).await,
             Message::ReloadGated { gates } => self.reload_gated(gates).await,
-            Message::Health(change) => self.health_changed(change),
+            Message::Endpoint(news) => self.endpoint_news(news),
             Message::Drained { service, slot, tenure } => self.drained(&service, slot, &tenure).await,
             Message::Cut { service, slot, tenures, actor } => self.cut(&service, slot, tenures, actor).await,
             Message::Stop { .. } => {}
@@ -208,25 +208,6 @@ impl Controller {
             let effects = entry.machine.step(event);
             self.carry_out(service, effects).await;
         }
-    }
-
-    fn health_changed(&mut self, change: HealthChanged) {
-        let healthy = change.health == EndpointHealth::Healthy;
-        let (service, slot, endpoint, detail) =
-            (&change.service, change.slot, &change.endpoint.settings, &change.detail);
-        if healthy {
-            tracing::info!(%service, %slot, %endpoint, %detail, "An endpoint is healthy.");
-        } else {
-            tracing::warn!(%service, %slot, %endpoint, %detail, "An endpoint is unhealthy.");
-        }
-        self.announce(Event::Health {
-            at: clock::now(),
-            service: change.service,
-            slot,
-            endpoint: endpoint.to_string(),
-            healthy,
-            detail: change.detail.clone(),
-        });
     }
 
     /// A retired tenure has ended: close its server's idle connections at once, some servers wait for that.

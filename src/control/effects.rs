@@ -40,7 +40,8 @@ impl Controller {
         let endpoints = match (change, contents) {
             // What is to stand in the slot is tested before it does.
             (Change::Replace { .. }, Some(contents)) => {
-                contents.endpoints.iter().map(|wanted| std::sync::Arc::new(Endpoint::new(wanted))).collect()
+                let endpoint = |wanted| std::sync::Arc::new(Endpoint::with_tls(wanted, &entry.tls));
+                contents.endpoints.iter().map(endpoint).collect()
             }
             _ => entry.slots[change.slot()].endpoints.clone(),
         };

@@ -13,8 +13,8 @@ use crate::{
     table::{Service, SlotTable},
     telemetry::Registry,
     upstream::{
-        Endpoint, Turnstile,
-        health::{HealthChanged, Prober},
+        Endpoint, TlsClient, Turnstile,
+        health::{EndpointNews, Prober, Rounds},
         lease::Tenure,
     },
 };
@@ -24,7 +24,7 @@ use crate::{
 pub(super) struct Surroundings {
     pub(super) workers: usize,
     pub(super) registry: Registry,
-    pub(super) health: mpsc::Sender<HealthChanged>,
+    pub(super) health: mpsc::Sender<EndpointNews>,
     pub(super) inbox: mpsc::Sender<Message>,
 }
 
@@ -36,6 +36,8 @@ pub(super) struct Entry {
     pub(super) file_active: Slot,
     pub(super) machine: Machine,
     pub(super) slots: PerSlot<SlotEntry>,
+    /// How its endpoints with TLS are known.
+    pub(super) tls: Arc<TlsClient>,
     /// What the table holds of it.
     pub(super) published: Arc<Service>,
 }
@@ -55,6 +57,8 @@ pub(super) struct SlotEntry {
     /// Tenures that are retired and not drained.
     pub(super) past: Vec<Arc<Tenure>>,
     probers: Vec<Prober>,
+    /// What the endpoints were made with.
+    tls: Option<Arc<TlsClient>>,
     turnstile: Arc<Turnstile>,
 }
 
@@ -68,6 +72,7 @@ impl SlotEntry {
             endpoints: Vec::new(),
             past: Vec::new(),
             probers: Vec::new(),
+            tls: None,
             turnstile: Turnstile::new(None),
         }
     }
@@ -84,32 +89,42 @@ impl SlotEntry {
         slot: Slot,
         new: &ServiceSettings,
         old: Option<&ServiceSettings>,
+        tls: &Arc<TlsClient>,
         around: &Surroundings,
     ) {
-        let same_limits = old.is_none_or(|old| old.pool == new.pool && old.timeouts == new.timeouts);
+        let old_tls = self.tls.replace(tls.clone());
+        let same_tls = old_tls.is_none_or(|old| Arc::ptr_eq(&old, tls));
+        let same_limits = same_tls && old.is_none_or(|old| old.pool == new.pool && old.timeouts == new.timeouts);
         let same_health = old.is_some_and(|old| old.health == new.health);
         let before = std::mem::take(&mut self.endpoints);
         if same_limits && same_health && before.iter().map(|endpoint| &endpoint.settings).eq(&self.contents.endpoints) {
             self.endpoints = before;
             return;
         }
-        self.endpoints = self.contents.endpoints.iter().map(|wanted| adopt(wanted, &before, same_limits)).collect();
+        self.endpoints =
+            self.contents.endpoints.iter().map(|wanted| adopt(wanted, &before, same_limits, tls)).collect();
         for gone in before.iter().filter(|old| !self.endpoints.iter().any(|kept| kept.id == old.id)) {
             gone.withdraw();
         }
         let start = |endpoint: &Arc<Endpoint>| {
-            Prober::start(name.clone(), slot, endpoint.clone(), new.health.clone(), around.health.clone())
+            let rounds = Rounds { health: new.health.clone(), resolve_interval: new.pool.resolve_interval };
+            Prober::start(name.clone(), slot, endpoint.clone(), rounds, around.health.clone())
         };
         self.probers = self.endpoints.iter().map(start).collect();
     }
 }
 
 /// The endpoint object for an address: the one there was, or a new one.
-fn adopt(wanted: &EndpointSettings, before: &[Arc<Endpoint>], same_limits: bool) -> Arc<Endpoint> {
+fn adopt(
+    wanted: &EndpointSettings,
+    before: &[Arc<Endpoint>],
+    same_limits: bool,
+    tls: &Arc<TlsClient>,
+) -> Arc<Endpoint> {
     match before.iter().find(|endpoint| endpoint.settings == *wanted) {
         Some(old) if same_limits => old.clone(),
-        Some(old) => Arc::new(old.successor()),
-        None => Arc::new(Endpoint::new(wanted)),
+        Some(old) => Arc::new(old.successor(tls)),
+        None => Arc::new(Endpoint::with_tls(wanted, tls)),
     }
 }
 
@@ -120,6 +135,7 @@ impl Entry {
         file_active: Slot,
         machine: Machine,
         slots: PerSlot<SlotEntry>,
+        tls: Arc<TlsClient>,
         around: &Surroundings,
     ) -> Self {
         let standby = |slot| {
@@ -138,7 +154,7 @@ impl Entry {
             active: machine.active(),
             slots: PerSlot::from_fn(standby),
         });
-        let mut entry = Self { settings, file_active, machine, slots, published };
+        let mut entry = Self { settings, file_active, machine, slots, tls, published };
         entry.refresh(None, around);
         entry
     }
@@ -154,7 +170,7 @@ impl Entry {
         let slots = PerSlot::from_fn(|slot| {
             let old_settings = old_settings.or(Some(&settings)).filter(|_| !self.slots[slot].endpoints.is_empty());
             self.slots[slot].turnstile.resize(settings.limits.concurrency);
-            self.slots[slot].equip(&settings.name, slot, &settings, old_settings, around);
+            self.slots[slot].equip(&settings.name, slot, &settings, old_settings, &self.tls, around);
             self.slot_table(slot, slot == active, &before, around)
         });
         self.published = Arc::new(Service { settings, generation: self.machine.generation(), active, slots });

@@ -9,7 +9,7 @@ use crate::{
     config::SlotSettings,
     ids::{Generation, ServiceName, Slot},
     switch::{Ask, OpId},
-    upstream::{health::HealthChanged, lease::Tenure},
+    upstream::{health::EndpointNews, lease::Tenure},
 };
 
 /// A request for a change of one service.
@@ -45,7 +45,7 @@ pub(super) enum Message {
     ReloadGated {
         gates: ReloadGates,
     },
-    Health(HealthChanged),
+    Endpoint(EndpointNews),
     /// A retired tenure has no lease left.
     Drained {
         service: ServiceName,

@@ -10,11 +10,14 @@ mod effects;
 mod entry;
 mod handle;
 mod message;
+mod news;
 mod overview;
 mod plan;
 mod record;
 mod refusal;
 mod reload;
+mod tls;
 
 pub use controller::{ControllerOptions, StartError, start};
 pub use handle::Handle;
+pub use tls::{TlsClients, read_tls_files};

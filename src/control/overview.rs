@@ -186,6 +186,7 @@ fn endpoint_status(endpoint: &Endpoint, now: Instant) -> EndpointStatus {
         health: view.health,
         detail: if view.probed.is_some() { view.detail } else { "not probed yet".to_owned() },
         probed_ms_ago: view.probed.map(|at| now.saturating_duration_since(at).as_millis() as u64),
+        ejected_for_ms: endpoint.ejected_for(now).map(|left| left.as_millis() as u64),
     }
 }
 
@@ -255,6 +256,8 @@ fn slot_gauges(
     for endpoint in &view.endpoints {
         let healthy = endpoint.health() == EndpointHealth::Healthy;
         add(names::HEALTHY, vec![("endpoint", endpoint.settings.to_string())], f64::from(u8::from(healthy)));
+        let ejected = endpoint.is_ejected(Instant::now());
+        add(names::EJECTED, vec![("endpoint", endpoint.settings.to_string())], f64::from(u8::from(ejected)));
     }
 }
 

@@ -11,6 +11,7 @@ use super::{
     message::ReloadGates,
     plan::{Known, KnownSlot, ServicePlan, plan},
     record,
+    tls::{TlsClients, read_tls_files},
 };
 use crate::{
     api::{Action, Event, HistoryEntry, Outcome, Problem, ProblemKind, ReloadReply, ReloadStatus},
@@ -20,7 +21,7 @@ use crate::{
     net::tls::PreparedListeners,
     store::{ServiceRecord, State},
     switch::{self, Machine},
-    upstream::Endpoint,
+    upstream::{Endpoint, TlsClient},
 };
 
 /// A file that has been read and waits for its gates.
@@ -29,7 +30,8 @@ pub(super) struct ReloadJob {
     loaded: Loaded,
     waiter: ReloadWaiter,
     gates: ReloadGates,
-    tls: PreparedListeners,
+    listeners: PreparedListeners,
+    tls: TlsClients,
 }
 
 /// What a whole file comes to.
@@ -42,11 +44,12 @@ struct Plan {
 impl Controller {
     /// Takes over the file and the recorded state at start. Nothing is gated: what was recorded serves on.
     pub(super) async fn found(&mut self, loaded: Loaded, recovered: Option<State>) -> Result<(), StartError> {
+        let tls = read_tls_files(&loaded, &self.config_path).map_err(|bad| StartError::Plan(bad.to_string()))?;
         let records = recovered.map(|state| state.services).unwrap_or_default();
         let mut lines = Vec::new();
         for settings in &loaded.settings.services {
             let record = records.get(&settings.name);
-            let entry = self.found_entry(settings, record)?;
+            let entry = self.found_entry(settings, record, client(&tls, &settings.name))?;
             lines.extend(self.found_line(&entry, record));
             self.entries.insert(settings.name.clone(), entry);
         }
@@ -66,13 +69,14 @@ impl Controller {
         &self,
         settings: &Arc<ServiceSettings>,
         record: Option<&ServiceRecord>,
+        tls: Arc<TlsClient>,
     ) -> Result<Entry, StartError> {
         let slots = record.and_then(|record| {
             let (blue, green) = (record::to_contents(&record.slots.blue), record::to_contents(&record.slots.green));
             Some((record, PerSlot { blue: blue?, green: green? }))
         });
         let Some((record, slots)) = slots else {
-            return Ok(self.new_entry(settings, Generation(1)));
+            return Ok(self.new_entry(settings, Generation(1), tls));
         };
         let known = Known {
             active: record.active,
@@ -90,15 +94,15 @@ impl Controller {
             let served = record.slots[slot].served && !plan.replaced[slot];
             SlotEntry::new(plan.contents[slot].clone(), settings.slots[slot].clone(), served)
         });
-        Ok(Entry::new(settings.clone(), settings.active, machine, slots, &self.around))
+        Ok(Entry::new(settings.clone(), settings.active, machine, slots, tls, &self.around))
     }
 
-    fn new_entry(&self, settings: &Arc<ServiceSettings>, generation: Generation) -> Entry {
+    fn new_entry(&self, settings: &Arc<ServiceSettings>, generation: Generation, tls: Arc<TlsClient>) -> Entry {
         let occupied = PerSlot::from_fn(|slot| !settings.slots[slot].endpoints.is_empty());
         let machine = Machine::new(generation, settings.active, None, occupied);
         let slots =
             PerSlot::from_fn(|slot| SlotEntry::new(settings.slots[slot].clone(), settings.slots[slot].clone(), false));
-        Entry::new(settings.clone(), settings.active, machine, slots, &self.around)
+        Entry::new(settings.clone(), settings.active, machine, slots, tls, &self.around)
     }
 
     fn found_line(&self, entry: &Entry, record: Option<&ServiceRecord>) -> Option<HistoryEntry> {
@@ -133,16 +137,17 @@ impl Controller {
         while self.reload.is_none()
             && let Some(waiter) = self.reloads_waiting.pop_front()
         {
-            let (path, tls) = (self.config_path.clone(), self.tls.clone());
+            let (path, listeners) = (self.config_path.clone(), self.tls.clone());
             let read = tokio::task::spawn_blocking(move || {
                 let loaded = config::load(&path)?;
-                let tls = tls.load(&path, &loaded)?;
-                Ok::<_, Problems>((loaded, tls))
+                let listeners = listeners.load(&path, &loaded)?;
+                let tls = read_tls_files(&loaded, &path)?;
+                Ok::<_, Problems>((loaded, listeners, tls))
             });
             match read.await {
-                Ok(Ok((mut loaded, tls))) => {
-                    loaded.warnings.extend(tls.warnings());
-                    self.reload = Some(ReloadJob { loaded, waiter, gates: Vec::new(), tls });
+                Ok(Ok((mut loaded, listeners, tls))) => {
+                    loaded.warnings.extend(listeners.warnings());
+                    self.reload = Some(ReloadJob { loaded, waiter, gates: Vec::new(), listeners, tls });
                     self.advance_reload().await;
                 }
                 Ok(Err(problems)) => self.refuse_reload(waiter, problems.lines()),
@@ -179,7 +184,11 @@ impl Controller {
             match job.gates.iter().find(|(gated, what, _)| gated == name && what == contents) {
                 Some((_, _, report)) if report.passed => {}
                 Some((_, _, report)) => failed.push(self.gate_problem(name, service.active, report)),
-                None => missing.push((name.clone(), contents.clone(), gate(entry, service, contents))),
+                None => missing.push((
+                    name.clone(),
+                    contents.clone(),
+                    gate(entry, service, contents, &client(&job.tls, name)),
+                )),
             }
         }
         if !failed.is_empty() {
@@ -224,7 +233,7 @@ impl Controller {
 
     async fn apply(&mut self, plan: Plan, job: ReloadJob) {
         let actor = self.file_actor();
-        let (changes, lines) = self.describe(&plan, &job.loaded, &actor);
+        let (changes, lines) = self.describe(&plan, &job, &actor);
         if let Err(error) = self.journal(lines.clone()).await {
             return self.refuse_reload(job.waiter, vec![format!("the journal could not be written: {error}")]);
         }
@@ -232,11 +241,11 @@ impl Controller {
             self.remove(name);
         }
         for (name, service) in plan.services {
-            self.revise(&name, service).await;
+            self.revise(&name, service, client(&job.tls, &name)).await;
         }
         for settings in &job.loaded.settings.services {
             if !self.entries.contains_key(&settings.name) {
-                let entry = self.new_entry(settings, Generation(1));
+                let entry = self.new_entry(settings, Generation(1), client(&job.tls, &settings.name));
                 self.entries.insert(settings.name.clone(), entry);
             }
         }
@@ -245,7 +254,7 @@ impl Controller {
         if self.settings.proxy.client_rules() != clients {
             self.workers.clients(clients).await;
         }
-        self.tls.put(job.tls.clone());
+        self.tls.put(job.listeners.clone());
         // What needs a restart keeps its running value, so that the next reload says so again.
         let running = std::mem::replace(&mut self.settings, job.loaded.settings.clone());
         self.settings = config::Settings {
@@ -280,7 +289,7 @@ impl Controller {
     }
 
     /// What a plan changes: in words, and as journal lines.
-    fn describe(&self, plan: &Plan, loaded: &Loaded, actor: &str) -> (Vec<String>, Vec<HistoryEntry>) {
+    fn describe(&self, plan: &Plan, job: &ReloadJob, actor: &str) -> (Vec<String>, Vec<HistoryEntry>) {
         let (mut words, mut lines) = (Vec::new(), Vec::new());
         for name in &plan.removed {
             words.push(format!("service {name}: removed"));
@@ -288,13 +297,15 @@ impl Controller {
                 lines.push(file_line(entry, Action::Removed, entry.machine.generation().next(), actor, None));
             }
         }
-        for settings in &loaded.settings.services {
+        for settings in &job.loaded.settings.services {
             let Some((entry, service)) = self.entries.get(&settings.name).zip(plan.services.get(&settings.name)) else {
                 words.push(format!("service {}: added", settings.name));
                 lines.push(added_line(settings, actor));
                 continue;
             };
-            let Some((what, action)) = change_in_words(entry, service) else { continue };
+            let Some((what, action)) = change_in_words(entry, service, &client(&job.tls, &settings.name)) else {
+                continue;
+            };
             words.push(format!("service {}: {what}", settings.name));
             let before = entry.machine.active();
             let mut line = file_line(entry, action, entry.machine.generation().next(), actor, None);
@@ -328,9 +339,12 @@ impl Controller {
         }
     }
 
-    async fn revise(&mut self, name: &ServiceName, service: ServicePlan) {
+    async fn revise(&mut self, name: &ServiceName, service: ServicePlan, tls: Arc<TlsClient>) {
         let Some(entry) = self.entries.get_mut(name) else { return };
-        let changed = change_in_words(entry, &service).is_some();
+        let changed = change_in_words(entry, &service, &tls).is_some();
+        if !entry.tls.is_same(&tls) {
+            entry.tls = tls;
+        }
         let old_settings = std::mem::replace(&mut entry.settings, service.settings.clone());
         entry.file_active = service.settings.active;
         for slot in Slot::BOTH {
@@ -373,21 +387,28 @@ impl Controller {
 }
 
 /// The gate of what a plan would make serve: endpoints that are known are asked as they are, new ones as they would be.
-fn gate(entry: &Entry, service: &ServicePlan, contents: &SlotSettings) -> Gate {
+fn gate(entry: &Entry, service: &ServicePlan, contents: &SlotSettings, tls: &TlsClient) -> Gate {
     let known = &entry.slots[service.active].endpoints;
     let endpoints = contents.endpoints.iter().map(|wanted| {
-        let old = known.iter().find(|endpoint| endpoint.settings == *wanted);
-        old.cloned().unwrap_or_else(|| Arc::new(Endpoint::new(wanted)))
+        let old = known.iter().find(|endpoint| endpoint.settings == *wanted && entry.tls.is_same(tls));
+        old.cloned().unwrap_or_else(|| Arc::new(Endpoint::with_tls(wanted, tls)))
     });
     Gate { endpoints: endpoints.collect(), health: service.settings.health.clone(), demand: Demand::EveryEndpoint }
 }
 
+/// How the service's endpoints are known; every service of the file has an entry.
+fn client(clients: &TlsClients, name: &ServiceName) -> Arc<TlsClient> {
+    clients.get(name).cloned().unwrap_or_else(TlsClient::plain)
+}
+
 /// What a plan changes of a service; `None` if nothing.
-fn change_in_words(entry: &Entry, service: &ServicePlan) -> Option<(String, Action)> {
+fn change_in_words(entry: &Entry, service: &ServicePlan, tls: &TlsClient) -> Option<(String, Action)> {
     let mut words = Vec::new();
     let mut action = Action::Settings;
     if other_settings(&entry.settings) != other_settings(&service.settings) {
         words.push("settings changed".to_owned());
+    } else if !entry.tls.is_same(tls) {
+        words.push("the files of service.tls changed".to_owned());
     }
     for slot in Slot::BOTH {
         if service.replaced[slot] {

@@ -30,6 +30,9 @@ use crate::telemetry::FailureKind;
 const LINGER: Duration = Duration::from_secs(30);
 const LINGER_QUIET: Duration = Duration::from_secs(2);
 
+/// GOAWAY with ENHANCE_YOUR_CALM; the stream id says that any request may have been processed (RFC 9113 section 6.8).
+const CALM_DOWN: &[u8] = &[0, 0, 8, 7, 0, 0, 0, 0, 0, 0x7f, 0xff, 0xff, 0xff, 0, 0, 0, 11];
+
 /// The stream of one client connection.
 #[derive(Debug)]
 pub(super) struct Downstream {
@@ -37,6 +40,8 @@ pub(super) struct Downstream {
     stream: Option<Stream>,
     /// Bytes read before the protocol was known.
     early: BytesMut,
+    /// The last write took a part only: what is written next is in the middle of a frame.
+    inside: bool,
     conn: Arc<ClientConn>,
     limits: HeadLimits,
     head: HeadScan,
@@ -55,6 +60,7 @@ impl Downstream {
         Self {
             stream: Some(stream),
             early,
+            inside: false,
             conn,
             limits,
             head: HeadScan::default(),
@@ -153,6 +159,7 @@ impl Downstream {
         self.hangup.note_write();
         let all = matches!(result, Poll::Ready(Ok(bytes)) if *bytes == offered);
         self.conn.is_blocked.store(!all, Relaxed);
+        self.inside = !all;
     }
 }
 
@@ -247,18 +254,33 @@ impl Drop for Downstream {
         if self.conn.has_stalled() {
             // A client that takes nothing takes no farewell either, and the kernel would keep what it was sent.
             let _ = stream.set_zero_linger();
-        } else if self.conn.lingers() && tokio::runtime::Handle::try_current().is_ok() {
-            tokio::task::spawn_local(linger(stream));
+        } else if self.conn.is_expelled() {
+            // hyper can say GOAWAY with NO_ERROR only, which invites the client to come back at once.
+            let farewell = if self.inside { &[] } else { CALM_DOWN };
+            spawn_linger(stream, farewell);
+        } else if self.conn.lingers() {
+            spawn_linger(stream, &[]);
         }
     }
 }
 
+/// Without a runtime the proxy is at its end, and the stream is closed as it is.
+fn spawn_linger(stream: Stream, farewell: &'static [u8]) {
+    if tokio::runtime::Handle::try_current().is_ok() {
+        tokio::task::spawn_local(linger(stream, farewell));
+    }
+}
+
 /// Says "no more from here", then reads the client's rest away until it closes, within bounds.
-async fn linger(mut stream: Stream) {
+async fn linger(mut stream: Stream, farewell: &'static [u8]) {
     let mut buffer = vec![0; 16 * 1024];
     // A time-out, an error and the client's end are all the same here: the stream is dropped.
     let _ = tokio::time::timeout(LINGER, async {
-        if !matches!(tokio::time::timeout(LINGER_QUIET, stream.shutdown()).await, Ok(Ok(()))) {
+        let bye = async {
+            stream.write_all(farewell).await?;
+            stream.shutdown().await
+        };
+        if !matches!(tokio::time::timeout(LINGER_QUIET, bye).await, Ok(Ok(()))) {
             return;
         }
         while let Ok(Ok(1..)) = tokio::time::timeout(LINGER_QUIET, stream.read(&mut buffer)).await {}

@@ -20,6 +20,9 @@ use slab::Slab;
 
 use crate::config::settings::Limits;
 
+/// Time over which resets are counted.
+const RESETS_WINDOW_MS: u64 = 10_000;
+
 /// What a connection does, as far as its time limits care.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Doing {
@@ -53,6 +56,11 @@ pub struct ClientConn {
     /// The stream is to try a write, whatever it knows.
     try_write: AtomicBool,
     stalled: AtomicBool,
+    /// Streams that were reset since `resets_since_ms`, as many as may be, and whether there were more.
+    resets: AtomicU32,
+    resets_since_ms: AtomicU64,
+    resets_max: AtomicU32,
+    expelled: AtomicBool,
     closing: Arc<AtomicBool>,
     /// The request that is open may be told of what goes on before its answer (HTTP/1.1).
     takes_interim: AtomicBool,
@@ -174,6 +182,23 @@ impl ClientConn {
         self.stalled.load(Relaxed)
     }
 
+    /// The client reset an HTTP/2 stream, or made the proxy reset it. True, once, if that was one too many.
+    pub fn note_reset(&self) -> bool {
+        let now = self.clock.load(Relaxed);
+        if now.saturating_sub(self.resets_since_ms.load(Relaxed)) >= RESETS_WINDOW_MS {
+            self.resets_since_ms.store(now, Relaxed);
+            self.resets.store(0, Relaxed);
+        }
+        let resets = self.resets.load(Relaxed) + 1;
+        self.resets.store(resets, Relaxed);
+        resets > self.resets_max.load(Relaxed) && !self.expelled.swap(true, Relaxed)
+    }
+
+    /// True once it was ended for its resets.
+    pub(super) fn is_expelled(&self) -> bool {
+        self.expelled.load(Relaxed)
+    }
+
     /// The client's side took bytes, or did not.
     pub(super) fn note_write(&self, blocked: bool) {
         let known = self.blocked_since_ms.load(Relaxed) != NOT_BLOCKED;
@@ -197,8 +222,10 @@ impl ClientConn {
         self.must_linger.load(Relaxed)
     }
 
-    pub(super) fn set_http2(&self) {
+    /// It speaks HTTP/2, and may reset so many streams in ten seconds.
+    pub(super) fn set_http2(&self, resets_max: u32) {
         self.is_http2.store(true, Relaxed);
+        self.resets_max.store(resets_max, Relaxed);
     }
 
     pub(super) fn set_tls(&self) {
@@ -248,7 +275,7 @@ pub(super) enum Order {
     Finish,
     /// The connection's own time is over.
     Expire,
-    /// The client takes nothing: let go of the connection as it is.
+    /// The client takes nothing, or makes work for nothing: let go of the connection as it is.
     Sever,
 }
 
@@ -329,6 +356,13 @@ impl Patrol {
         self.order_all(Order::Finish);
     }
 
+    /// Ends a connection whose client resets too much.
+    pub fn expel(&self, conn: &Arc<ClientConn>) {
+        for (_, post) in self.posts.borrow_mut().iter_mut().filter(|(_, post)| Arc::ptr_eq(&post.conn, conn)) {
+            post.give(Order::Sever);
+        }
+    }
+
     fn order_all(&self, order: Order) {
         self.standing_order.set(Some(order));
         for (_, post) in self.posts.borrow_mut().iter_mut() {
@@ -355,6 +389,10 @@ impl Patrol {
             blocked_since_ms: AtomicU64::new(NOT_BLOCKED),
             try_write: AtomicBool::new(false),
             stalled: AtomicBool::new(false),
+            resets: AtomicU32::new(0),
+            resets_since_ms: AtomicU64::new(0),
+            resets_max: AtomicU32::new(u32::MAX),
+            expelled: AtomicBool::new(false),
             closing: self.closing.clone(),
             takes_interim: AtomicBool::new(false),
             answering: AtomicBool::new(false),
@@ -426,6 +464,8 @@ impl Watched {
 
 impl Drop for Watched {
     fn drop(&mut self) {
+        // What is still open ends with the connection, and is not what the client reset.
+        self.conn.resets_max.store(u32::MAX, Relaxed);
         self.patrol.posts.borrow_mut().remove(self.key);
     }
 }

@@ -143,7 +143,7 @@ pub async fn serve<M, S, B>(
     let io = TokioIo::new(Downstream::new(stream, early, watched.conn.clone(), rules.head));
     let service = service(watched.conn.clone());
     if is_http2 {
-        watched.conn.set_http2();
+        watched.conn.set_http2(rules.clients.limits.resets_max);
         serve_h2(rules.h2.serve_connection(io, service), &watched).await;
     } else {
         // An HTTP/2 connection is ended stream by stream, each in a task of its own.

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use bytes::Bytes;
-use http::{HeaderValue, Response, StatusCode, Version, header};
+use http::{HeaderMap, HeaderValue, Response, StatusCode, Version, header};
 
 use super::{body::AnswerBody, exchange::Exchange, forwards, headers};
 use crate::telemetry::FailureKind;
@@ -112,6 +112,14 @@ fn grpc(exchange: &Rc<Exchange>, failure: &Failure) -> Response<AnswerBody> {
         fields.insert("grpc-message", value);
     }
     answer
+}
+
+/// The status of a call that is ended after its answer began.
+pub(super) fn grpc_trailers(kind: FailureKind) -> HeaderMap {
+    let mut fields = HeaderMap::new();
+    fields.insert("grpc-status", HeaderValue::from(u16::from(kind.grpc_status())));
+    fields.insert("grpc-message", HeaderValue::from_static(kind.as_str()));
+    fields
 }
 
 /// As gRPC over HTTP/2 wants `grpc-message`: printable ASCII but `%`, the rest as `%XX`.

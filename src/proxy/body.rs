@@ -12,7 +12,7 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
-use super::exchange::Exchange;
+use super::{answer, exchange::Exchange};
 use crate::{
     telemetry::FailureKind,
     upstream::{
@@ -26,6 +26,9 @@ use crate::{
 pub(super) enum AnswerBroken {
     #[error("the upstream's answer broke off: {0}")]
     Upstream(#[source] hyper::Error),
+    /// An error code of the upstream's that would tell the client something else than what happened.
+    #[error("the upstream's answer broke off: {0}")]
+    Reset(hyper::Error),
     #[error("cut: {0}")]
     Cut(FailureKind),
 }
@@ -131,6 +134,9 @@ impl Relay {
                 Interrupt::OverLimit(kind) => kind,
             };
             self.fail(kind);
+            if kind == FailureKind::DeadlineExceeded {
+                return Poll::Ready(Some(Ok(Frame::trailers(answer::grpc_trailers(kind)))));
+            }
             return Poll::Ready(Some(Err(AnswerBroken::Cut(kind))));
         }
         self.set_untaken(false);
@@ -151,7 +157,7 @@ impl Relay {
             }
             Poll::Ready(Some(Err(_))) => self.fail(self.upstream_failure()),
         }
-        polled.map(|frame| frame.map(|result| result.map_err(AnswerBroken::Upstream)))
+        polled.map(|frame| frame.map(|result| result.map_err(broken)))
     }
 
     /// The upstream's time runs while something is awaited from it, and never while the client is the slow one.
@@ -214,6 +220,20 @@ impl Relay {
         }
         self.lease = None;
     }
+}
+
+/// hyper passes an HTTP/2 error code on to the client. Two of them would be lies: NO_ERROR says that the answer is
+/// complete, REFUSED_STREAM that nothing was done (RFC 9113 sections 7 and 8.1); INTERNAL_ERROR takes their place.
+fn broken(error: hyper::Error) -> AnswerBroken {
+    let mut cause = std::error::Error::source(&error);
+    while let Some(source) = cause {
+        if let Some(known) = source.downcast_ref::<h2::Error>() {
+            let lies = matches!(known.reason(), Some(h2::Reason::NO_ERROR | h2::Reason::REFUSED_STREAM));
+            return if lies { AnswerBroken::Reset(error) } else { AnswerBroken::Upstream(error) };
+        }
+        cause = source.source();
+    }
+    AnswerBroken::Upstream(error)
 }
 
 impl Body for AnswerBody {

@@ -5,7 +5,7 @@ use std::{
     net::IpAddr,
     rc::Rc,
     sync::Arc,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use http::{HeaderValue, Method, Version};
@@ -13,7 +13,7 @@ use http_body::Body as _;
 use hyper::body::Incoming;
 
 use super::{
-    headers,
+    deadline, headers,
     view::{LocalService, LocalSlot},
     worker::Worker,
 };
@@ -55,6 +55,8 @@ pub(super) struct Exchange {
     pub(super) request_id: HeaderValue,
     pub(super) started: Instant,
     pub(super) is_grpc: bool,
+    /// The client's own, in a gRPC call.
+    call_limit: Option<Duration>,
     /// The peer's word about the client is taken.
     pub(super) peer_is_trusted: bool,
     /// Kept only for the access log.
@@ -96,6 +98,7 @@ impl Exchange {
             client: client.clone(),
             started,
             is_grpc,
+            call_limit: if is_grpc { deadline::of_call(&request.headers) } else { None },
             peer_is_trusted,
             line,
             expectation: OnceCell::new(),
@@ -116,6 +119,9 @@ impl Exchange {
     pub(super) fn hold(&self, held: Held) {
         if let Some(limit) = held.service.service.settings.timeouts.request {
             held.lease.limit(self.started + limit, FailureKind::RequestTimeout);
+        }
+        if let Some(limit) = self.call_limit {
+            held.lease.limit(self.started + limit, FailureKind::DeadlineExceeded);
         }
         *self.held.borrow_mut() = Some(held);
     }
@@ -201,6 +207,17 @@ impl Exchange {
         FailureKind::ClientGone
     }
 
+    /// What an HTTP/2 client breaks off costs the server work; too much of it costs the client its connection.
+    fn count_reset(&self) {
+        let reset = matches!(self.failure.get(), Some(FailureKind::ClientGone | FailureKind::ClientBody));
+        let conn = &self.client.conn;
+        if reset && conn.is_http2() && conn.note_reset() {
+            self.worker.registry.unrouted(FailureKind::ResetFlood);
+            self.worker.patrol.expel(conn);
+            tracing::warn!(client = %conn.peer, "A client reset more HTTP/2 streams than limits.resets_max; its connection is ended.");
+        }
+    }
+
     fn record(&self) {
         if !self.complete.get() && self.failure.get().is_none() {
             let kind = self.how_it_left();
@@ -247,6 +264,7 @@ impl Drop for Exchange {
             expectation.give_up();
         }
         self.record();
+        self.count_reset();
         self.client.conn.leave();
     }
 }

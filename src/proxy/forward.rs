@@ -19,7 +19,7 @@ use super::{
     assign,
     body::{AnswerBody, RelayParts},
     exchange::{Exchange, Held},
-    headers, interim, replay, retry, rewrite, tunnel, turn,
+    headers, interim, outcome, replay, retry, rewrite, tunnel, turn,
 };
 use crate::{
     ids::EndpointId,
@@ -129,7 +129,8 @@ impl Courier<'_> {
         // HTTP/2 upstreams may refuse a stream and say that they did nothing: any method may be sent again then.
         let may_keep = self.may_replay || self.exchange.is_grpc;
         let kept_max = if may_keep { settings.replay_buffer } else { 0 };
-        let bounds = BodyBounds { bytes_max, kept_max, may_pause: self.exchange.is_grpc };
+        let (may_pause, is_http2) = (self.exchange.is_grpc, self.exchange.client.conn.is_http2());
+        let bounds = BodyBounds { bytes_max, kept_max, may_pause, is_http2 };
         self.body = Some(SharedBody::new(body, bounds, &self.exchange.worker.replay_budget));
         Ok(())
     }
@@ -156,8 +157,9 @@ impl Courier<'_> {
             self.attempts += 1;
             let held = turn::hold(self).await?;
             retry::note_request(self, &held);
-            let local = self.pick(&held)?.clone();
-            match self.attempt(&held, &local).await? {
+            let now = Instant::now();
+            let local = self.pick(&held, now)?.clone();
+            match self.attempt(&held, &local, now).await? {
                 Some(arrived) if retry::wants_another(self, &held, &local, &arrived.answer) => {}
                 Some(arrived) => return self.arrive(&held, arrived),
                 None => self.fresh = true,
@@ -178,9 +180,9 @@ impl Courier<'_> {
         self.rewrite(&renewed)
     }
 
-    fn pick<'h>(&self, held: &'h Held) -> Result<&'h Rc<LocalEndpoint>, Failure> {
-        let endpoints = &held.slot.endpoints;
-        self.exchange.worker.balancer.pick(endpoints, self.tried.last().copied()).ok_or_else(|| {
+    fn pick<'h>(&self, held: &'h Held, now: Instant) -> Result<&'h Rc<LocalEndpoint>, Failure> {
+        let (endpoints, policy) = (&held.slot.endpoints, &held.service.service.settings.balance);
+        self.exchange.worker.balancer.pick(endpoints, policy, &self.tried, now).ok_or_else(|| {
             let service = &held.service.service.settings.name;
             Failure::new(
                 FailureKind::SlotEmpty,
@@ -203,10 +205,15 @@ impl Courier<'_> {
     }
 
     /// One attempt. `None`: it failed, and another is permitted.
-    async fn attempt(&mut self, held: &Held, local: &Rc<LocalEndpoint>) -> Result<Option<Arrived>, Failure> {
+    async fn attempt(
+        &mut self,
+        held: &Held,
+        local: &Rc<LocalEndpoint>,
+        now: Instant,
+    ) -> Result<Option<Arrived>, Failure> {
         let in_flight = local.enter();
         let pool = self.pool(local)?;
-        let checkout = pool.checkout(self.choice(), Instant::now(), held.service.service.settings.retry.wait);
+        let checkout = pool.checkout(self.choice(), now, held.service.service.settings.retry.wait);
         let mut conn = match until_interrupt(&held.lease, checkout).await.map_err(interrupted)? {
             Ok(conn) => conn,
             Err(error) => {
@@ -216,7 +223,14 @@ impl Courier<'_> {
         };
         let reused = conn.is_reused();
         let request = self.request(held, pool, &conn)?;
-        match until_interrupt(&held.lease, conn.send(request)).await {
+        let sent = outcome::Sent::new(held, local);
+        let result = until_interrupt(&held.lease, conn.send(request)).await;
+        match &result {
+            Ok(Ok(answer)) => sent.answered(answer.status()),
+            Err(Interrupt::TimedOut) => sent.timed_out(),
+            Ok(Err(_)) | Err(Interrupt::Cut | Interrupt::OverLimit(_)) => {}
+        }
+        match result {
             Ok(Ok(answer)) => Ok(Some(Arrived { answer, conn, in_flight })),
             Ok(Err(error)) => self.after_failure(error, reused, held, local).map(|()| None),
             Err(Interrupt::TimedOut) if retry::may_ask_another(self, held, local) => Ok(None),
@@ -239,8 +253,9 @@ impl Courier<'_> {
         let mut head = head.ok_or_else(|| internal("the request is out"))?;
         let expectation = self.exchange.expectation.get();
         if conn.speaks_http2() {
-            let default = pool.target().map_or("localhost", |target| target.authority.as_str());
-            to_http2(&mut head, default)?;
+            let (scheme, default) =
+                pool.target().map_or(("http", "localhost"), |target| (target.scheme(), target.authority.as_str()));
+            to_http2(&mut head, scheme, default)?;
             // hyper does not tell what an HTTP/2 server says before its answer.
             if let Some(expectation) = expectation {
                 head.headers.remove(header::EXPECT);
@@ -251,6 +266,9 @@ impl Courier<'_> {
             if self.body.is_some() && !head.headers.contains_key(header::CONTENT_LENGTH) {
                 // The HTTP library would send a GET without its body otherwise.
                 head.headers.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+            }
+            if self.body.is_none() && expects_body(&head) && !head.headers.contains_key(header::CONTENT_LENGTH) {
+                head.headers.insert(header::CONTENT_LENGTH, HeaderValue::from_static("0"));
             }
             if !head.headers.contains_key(header::HOST)
                 && let Some(target) = pool.target()
@@ -289,6 +307,7 @@ impl Courier<'_> {
         if let Some(unsent) = error.unsent.take() {
             self.head.get_or_insert_with(|| unsent.into_parts().0);
         }
+        outcome::no_answer(held, local, &error, reused);
         let unprocessed = error.is_surely_unprocessed();
         let unanswered = !error.answer_began && error.kind() == FailureKind::UpstreamClosed;
         let permitted = unprocessed || (unanswered && self.may_replay && !self.replayed);
@@ -306,6 +325,7 @@ impl Courier<'_> {
         self.exchange.worker.complain(local, &error);
         let message = match error.kind() {
             FailureKind::UpstreamMalformed => "what the endpoint sent is not an HTTP answer",
+            FailureKind::UpstreamTls => "the endpoint refused what the proxy shows of itself",
             _ => "the endpoint closed the connection without an answer",
         };
         Err(Failure::new(error.kind(), message))
@@ -391,6 +411,12 @@ impl Courier<'_> {
     }
 }
 
+/// A server may take the lack of a length for a fault in these (RFC 9110 section 8.6), and HTTP/2 needs none.
+fn expects_body(head: &Parts) -> bool {
+    use http::Method;
+    [Method::POST, Method::PUT, Method::PATCH].contains(&head.method)
+}
+
 /// Gives the head away and keeps a copy.
 fn lend(head: &mut Parts) -> Parts {
     let copy = rewrite::copy(head);
@@ -398,11 +424,11 @@ fn lend(head: &mut Parts) -> Parts {
 }
 
 /// HTTP/2's form: the authority in the target, no `Host`.
-fn to_http2(head: &mut Parts, default_authority: &str) -> Result<(), Failure> {
+fn to_http2(head: &mut Parts, scheme: &str, default_authority: &str) -> Result<(), Failure> {
     let host = head.headers.remove(header::HOST);
     let authority = host.as_ref().and_then(|host| host.to_str().ok()).unwrap_or(default_authority);
     let target = head.uri.path_and_query().map_or("/", |target| target.as_str()).to_owned();
-    let uri = Uri::builder().scheme("http").authority(authority).path_and_query(target).build();
+    let uri = Uri::builder().scheme(scheme).authority(authority).path_and_query(target).build();
     head.uri =
         uri.map_err(|_invalid| Failure::new(FailureKind::BadRequest, "the request target cannot be sent over HTTP/2"))?;
     head.version = Version::HTTP_2;
@@ -423,6 +449,9 @@ pub(super) async fn until_interrupt<F: Future>(lease: &Lease, future: F) -> Resu
 
 pub(super) fn interrupted(interrupt: Interrupt) -> Failure {
     match interrupt {
+        Interrupt::OverLimit(kind @ FailureKind::DeadlineExceeded) => {
+            Failure::new(kind, "the call was not done within its grpc-timeout")
+        }
         Interrupt::OverLimit(kind) => Failure::new(kind, "the request took longer than it may in all"),
         Interrupt::Cut => Failure::new(FailureKind::DrainCut, "the slot's drain deadline is over"),
         Interrupt::TimedOut => Failure::new(FailureKind::UpstreamTimeout, "no answer within timeouts.first_byte"),

@@ -16,8 +16,12 @@ use super::{
     answer::Failure,
     exchange::Held,
     forward::{Courier, interrupted, until_interrupt},
+    outcome,
 };
-use crate::upstream::{ConnectError, LocalEndpoint, Pool};
+use crate::{
+    telemetry::FailureKind,
+    upstream::{ConnectError, LocalEndpoint, Pool},
+};
 
 /// Attempts for one request that may follow each other because nothing was processed.
 pub(super) const ATTEMPTS_MAX: u32 = 4;
@@ -79,6 +83,7 @@ pub(super) async fn after_no_connection(
     local: &LocalEndpoint,
     error: ConnectError,
 ) -> Result<(), Failure> {
+    outcome::no_connection(held, local, &error);
     courier.attempts -= 1;
     courier.tried.push(local.endpoint.id);
     let is_new = |other: &Rc<LocalEndpoint>| !courier.tried.contains(&other.endpoint.id);
@@ -89,7 +94,11 @@ pub(super) async fn after_no_connection(
     let pools = held.slot.endpoints.iter().flat_map(|local| local.pools());
     if !pools.into_iter().any(|pool: &Pool| pool.is_worth_waiting_for(wait, now)) {
         courier.exchange.worker.complain(local, &error);
-        return Err(Failure::new(error.kind(), "no connection to an endpoint of the slot"));
+        let message = match error.kind() {
+            FailureKind::UpstreamTls => "no TLS connection to an endpoint of the slot; the proxy's log says why",
+            _ => "no connection to an endpoint of the slot",
+        };
+        return Err(Failure::new(error.kind(), message));
     }
     until_interrupt(&held.lease, tokio::time::sleep(PAUSE)).await.map_err(interrupted)?;
     courier.tried.clear();

@@ -83,7 +83,7 @@ pub(super) struct Worker {
     pub(super) access: Option<AccessSink>,
     /// Followed at reloads, by open connections too.
     clients: RefCell<Arc<ClientRules>>,
-    patrol: Rc<Patrol>,
+    pub(super) patrol: Rc<Patrol>,
     connections: Arc<AtomicUsize>,
     complained: Cell<Option<Instant>>,
 }

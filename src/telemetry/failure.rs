@@ -69,6 +69,10 @@ failure_kinds! {
     ClientGone = ("client_gone", 499, 1, Client),
     /// The client took nothing of its answer for `limits.send_timeout`.
     ClientStalled = ("client_stalled", 499, 1, Client),
+    /// A gRPC call was not done within the client's own `grpc-timeout`.
+    DeadlineExceeded = ("deadline_exceeded", 504, 4, Client),
+    /// An HTTP/2 client reset more streams than `limits.resets_max`.
+    ResetFlood = ("reset_flood", 429, 8, Client),
     /// The active slot has no endpoint.
     SlotEmpty = ("slot_empty", 503, 14, Proxy),
     /// A gRPC call, and no endpoint of the slot speaks HTTP/2.
@@ -81,6 +85,8 @@ failure_kinds! {
     UpstreamConnect = ("upstream_connect", 502, 14, Upstream),
     /// The connection was not there within `timeouts.connect`.
     UpstreamConnectTimeout = ("upstream_connect_timeout", 504, 14, Upstream),
+    /// The TLS handshake failed: the endpoint is not who it should be, or does not take the proxy for who it is.
+    UpstreamTls = ("upstream_tls", 502, 14, Upstream),
     /// The connection was closed or reset before an answer.
     UpstreamClosed = ("upstream_closed", 502, 14, Upstream),
     /// What came back is not HTTP, or not an answer to this request.

@@ -24,6 +24,8 @@ metrics! {
     GENERATION = ("verdigris_generation", "The service's generation.");
     SWITCHES = ("verdigris_switches_total", "Switches, rollbacks and slot changes, by service, action and outcome.");
     HEALTHY = ("verdigris_endpoint_healthy", "1 if the endpoint is healthy, 0 if not or not probed yet.");
+    EJECTED = ("verdigris_endpoint_ejected", "1 while the endpoint is left out because requests failed there in a row, else 0.");
+    EJECTIONS = ("verdigris_endpoint_ejections_total", "Ejections of endpoints, by service and slot.");
     RELOADS = ("verdigris_reloads_total", "Readings of the config file, by outcome (applied, unchanged, refused).");
     RELOAD_OK = ("verdigris_config_ok", "0 while the config file on disk is refused and an older one serves on.");
     CERTIFICATES_OK = ("verdigris_tls_certificates_ok", "0 while certificate files on disk cannot be used and older ones serve on, by listener.");

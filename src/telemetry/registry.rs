@@ -43,6 +43,7 @@ struct Inner {
     events: prometheus::Registry,
     switches: IntCounterVec,
     reloads: IntCounterVec,
+    ejections: IntCounterVec,
     unrouted: IntCounterVec,
     connection_failures: IntCounterVec,
     access_dropped: Mutex<Option<Arc<AtomicU64>>>,
@@ -68,6 +69,7 @@ impl Registry {
         };
         let switches = counter(names::SWITCHES, &["service", "action", "outcome"])?;
         let reloads = counter(names::RELOADS, &["outcome"])?;
+        let ejections = counter(names::EJECTIONS, &["service", "slot"])?;
         let unrouted = counter(names::UNROUTED, &["kind"])?;
         let connection_failures = counter(names::CONNECTION_FAILURES, &["kind"])?;
         for kind in ["tls_handshake", "plain_http", "proxy_header"] {
@@ -85,6 +87,7 @@ impl Registry {
                 events,
                 switches,
                 reloads,
+                ejections,
                 unrouted,
                 connection_failures,
                 access_dropped: Mutex::default(),
@@ -113,6 +116,11 @@ impl Registry {
     /// Counts a reading of the config file: `applied`, `unchanged` or `refused`.
     pub fn reload(&self, outcome: &str) {
         self.inner.reloads.with_label_values(&[outcome]).inc();
+    }
+
+    /// Counts an ejection of an endpoint.
+    pub fn ejection(&self, service: &ServiceName, slot: Slot) {
+        self.inner.ejections.with_label_values(&[service.as_str(), slot.as_str()]).inc();
     }
 
     /// Counts a request that failed before a service took it. Off the hot path: such requests are answered at once.

@@ -34,6 +34,8 @@ pub enum BodyFailed {
     TooLarge,
     #[error("the client sent nothing of its request body for too long")]
     Stalled,
+    #[error("the client reset its stream before the end of its request body")]
+    Reset,
     #[error("the attempt was given up for a replay")]
     Superseded,
 }
@@ -68,6 +70,8 @@ pub struct BodyBounds {
     pub kept_max: usize,
     /// The client may be silent inside it for as long as it likes: a gRPC stream waits for something to say.
     pub may_pause: bool,
+    /// The client marks its end with END_STREAM, and nothing else is one.
+    pub is_http2: bool,
 }
 
 /// A client's request body, shared by the attempts to send it.
@@ -272,6 +276,11 @@ impl Attempt {
     ) -> Option<Result<Frame<Bytes>, BodyFailed>> {
         state.touched = true;
         match frame {
+            // A reset with NO_ERROR looks like an end to the HTTP library; half a body must not look whole upstream.
+            None if inner.bounds.is_http2 && !state.incoming.is_end_stream() => {
+                state.fault = Some(FailureKind::ClientBody);
+                return Some(Err(BodyFailed::Reset));
+            }
             None => self.end(state),
             Some(Err(error)) => {
                 state.fault = Some(FailureKind::ClientBody);

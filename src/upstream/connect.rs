@@ -4,19 +4,24 @@ use std::{
     io,
     net::{IpAddr, SocketAddr},
     path::PathBuf,
-    pin::Pin,
-    sync::{Mutex, PoisonError},
-    task::{Context, Poll},
+    sync::Arc,
     time::Duration,
 };
 
 use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
-    net::{TcpStream, UnixStream, lookup_host},
+    net::{TcpStream, UnixStream},
+    time::{Instant, timeout, timeout_at},
 };
 
-use crate::config::settings::{EndpointUrl, UpstreamAddress, UpstreamProtocol};
-use crate::telemetry::FailureKind;
+use super::{
+    UpstreamStream,
+    names::{Names, Resolve, SystemResolver},
+    tls::{Connector, TlsClient},
+};
+use crate::{
+    config::settings::{EndpointUrl, UpstreamAddress, UpstreamProtocol},
+    telemetry::FailureKind,
+};
 
 /// Why a connection was not to be had. Nothing was sent.
 #[derive(Debug, thiserror::Error)]
@@ -25,10 +30,12 @@ pub enum ConnectError {
     Name { url: String, source: io::Error },
     #[error("{url}: {source}")]
     Io { url: String, source: io::Error },
-    #[error("{url}: no connection within {}", humantime::format_duration(*.within))]
-    Timeout { url: String, within: Duration },
+    #[error("{url}: no {what} within {}", humantime::format_duration(*.within))]
+    Timeout { url: String, what: &'static str, within: Duration },
     #[error("{url}: the HTTP handshake failed: {source}")]
     Handshake { url: String, source: hyper::Error },
+    #[error("{url}: no TLS: {why}")]
+    Tls { url: String, why: String },
     #[error("{url}: refused connections a moment ago, and another request finds out whether it is back")]
     Down { url: String },
 }
@@ -41,6 +48,7 @@ impl ConnectError {
             ConnectError::Io { .. } | ConnectError::Handshake { .. } | ConnectError::Down { .. } => {
                 FailureKind::UpstreamConnect
             }
+            ConnectError::Tls { .. } => FailureKind::UpstreamTls,
             ConnectError::Timeout { .. } => FailureKind::UpstreamConnectTimeout,
         }
     }
@@ -53,147 +61,146 @@ pub struct Target {
     /// What HTTP/1.1 sends as `Host` when the client gave none, and HTTP/2 as `:authority`.
     pub authority: String,
     place: Place,
+    tls: Option<Connector>,
 }
 
 #[derive(Debug)]
 enum Place {
     Literal(SocketAddr),
-    /// Resolved for each new connection; the last good answer serves on when the resolver fails.
-    Name {
-        host: String,
-        port: u16,
-        last_good: Mutex<Vec<SocketAddr>>,
-    },
+    Name(Names),
     Unix(PathBuf),
 }
 
 impl Target {
-    pub fn new(url: &EndpointUrl) -> Self {
+    pub(super) fn new(url: &EndpointUrl, tls: &TlsClient) -> Self {
+        Self::resolved_by(url, tls, Arc::new(SystemResolver))
+    }
+
+    /// A target whose name, if it has one, is looked up by `resolver`.
+    pub(super) fn resolved_by(url: &EndpointUrl, tls: &TlsClient, resolver: Arc<dyn Resolve>) -> Self {
         let (place, authority) = match &url.address {
             UpstreamAddress::Unix(path) => (Place::Unix(path.clone()), "localhost".to_owned()),
             UpstreamAddress::Tcp { host, port } => match host.parse::<IpAddr>() {
                 Ok(ip) => (Place::Literal(SocketAddr::new(ip, *port)), SocketAddr::new(ip, *port).to_string()),
-                Err(_) => (
-                    Place::Name { host: host.clone(), port: *port, last_good: Mutex::default() },
-                    format!("{host}:{port}"),
-                ),
+                Err(_) => (Place::Name(Names::new(host, *port, resolver)), format!("{host}:{port}")),
             },
         };
-        Self { url: url.clone(), authority, place }
+        let host = match &url.address {
+            UpstreamAddress::Tcp { host, .. } if url.tls => Some(host),
+            UpstreamAddress::Tcp { .. } | UpstreamAddress::Unix(_) => None,
+        };
+        let tls = host.map(|host| tls.connector(host, url.protocol));
+        Self { url: url.clone(), authority, place, tls }
     }
 
     pub fn protocol(&self) -> UpstreamProtocol {
         self.url.protocol
     }
 
-    /// Opens a connection.
+    /// What HTTP/2 sends as `:scheme`.
+    pub fn scheme(&self) -> &'static str {
+        if self.tls.is_some() { "https" } else { "http" }
+    }
+
+    /// Opens a connection, TLS handshake included.
     ///
     /// # Errors
     /// As [`ConnectError`] says. Dropping the future gives the attempt up.
     pub async fn connect(&self, within: Duration) -> Result<UpstreamStream, ConnectError> {
-        match tokio::time::timeout(within, self.open()).await {
-            Ok(result) => result,
-            Err(_elapsed) => Err(ConnectError::Timeout { url: self.url.to_string(), within }),
+        let until = Instant::now() + within;
+        let late = |what| ConnectError::Timeout { url: self.url.to_string(), what, within };
+        let stream = match timeout_at(until, self.open(until)).await {
+            Ok(stream) => stream?,
+            Err(_elapsed) => return Err(late("connection")),
+        };
+        match (stream, &self.tls) {
+            (UpstreamStream::Tcp(stream), Some(tls)) => match timeout_at(until, tls.connect(stream)).await {
+                Ok(Ok(stream)) => Ok(UpstreamStream::Tls(Box::new(stream))),
+                Ok(Err(why)) => Err(ConnectError::Tls { url: self.url.to_string(), why }),
+                Err(_elapsed) => Err(late("TLS handshake")),
+            },
+            (stream, _) => Ok(stream),
         }
     }
 
-    async fn open(&self) -> Result<UpstreamStream, ConnectError> {
+    /// In clear.
+    async fn open(&self, until: Instant) -> Result<UpstreamStream, ConnectError> {
         let failed = |source| ConnectError::Io { url: self.url.to_string(), source };
         let stream = match &self.place {
             Place::Unix(path) => return UnixStream::connect(path).await.map(UpstreamStream::Unix).map_err(failed),
             Place::Literal(address) => TcpStream::connect(address).await.map_err(failed)?,
-            Place::Name { host, port, last_good } => {
-                let addresses = self.resolve(host, *port, last_good).await?;
-                TcpStream::connect(&addresses[..]).await.map_err(failed)?
-            }
+            Place::Name(names) => self.connect_to_one(names, until).await?,
         };
         stream.set_nodelay(true).map_err(failed)?;
         Ok(UpstreamStream::Tcp(stream))
     }
 
-    async fn resolve(
-        &self,
-        host: &str,
-        port: u16,
-        last_good: &Mutex<Vec<SocketAddr>>,
-    ) -> Result<Vec<SocketAddr>, ConnectError> {
-        let failure = match lookup_host((host, port)).await {
-            Ok(found) => {
-                let found: Vec<_> = found.collect();
-                if !found.is_empty() {
-                    last_good.lock().unwrap_or_else(PoisonError::into_inner).clone_from(&found);
-                    return Ok(found);
-                }
-                io::Error::new(io::ErrorKind::NotFound, "the resolver gave no address")
+    /// Tries one address after the other; each gets its part of the time that is left.
+    async fn connect_to_one(&self, names: &Names, until: Instant) -> Result<TcpStream, ConnectError> {
+        let url = || self.url.to_string();
+        let (known, order) = names.addresses().await.map_err(|source| ConnectError::Name { url: url(), source })?;
+        let mut failure = io::Error::new(io::ErrorKind::TimedOut, "no address answered in time");
+        for (tried, address) in order.iter().map(|index| &known[*index]).enumerate() {
+            let left = until.saturating_duration_since(Instant::now()) / (order.len() - tried) as u32;
+            let connected = timeout(left, TcpStream::connect(address.at)).await;
+            address.note(matches!(connected, Ok(Ok(_))));
+            match connected {
+                Ok(Ok(stream)) => return Ok(stream),
+                Ok(Err(error)) => failure = error,
+                Err(_elapsed) => {}
             }
-            Err(error) => error,
-        };
-        let known = last_good.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        if known.is_empty() {
-            return Err(ConnectError::Name { url: self.url.to_string(), source: failure });
+            names.doubt();
         }
-        tracing::warn!(endpoint = %self.url, error = %failure, "Name resolution failed; the last good addresses are used.");
-        Ok(known)
+        Err(ConnectError::Io { url: url(), source: failure })
     }
-}
 
-/// A connected stream.
-#[derive(Debug)]
-pub enum UpstreamStream {
-    Tcp(TcpStream),
-    Unix(UnixStream),
-}
-
-impl UpstreamStream {
-    /// Makes the close that follows a reset. On a Unix socket there is none; its peer sees the end.
-    pub(super) fn cut(&self) {
-        if let UpstreamStream::Tcp(stream) = self {
-            // A socket that cannot be told so is closed in the ordinary way.
-            let _ = socket2::SockRef::from(stream).set_linger(Some(Duration::ZERO));
+    /// Resolves its name again and again, off the path of requests; never returns. An address without a name has
+    /// nothing to do.
+    pub(super) async fn keep_fresh(&self, interval: Duration) {
+        match &self.place {
+            Place::Name(names) => names.keep_fresh(interval).await,
+            Place::Literal(_) | Place::Unix(_) => std::future::pending().await,
         }
     }
 }
 
-macro_rules! each {
-    ($self:expr, $stream:ident => $call:expr) => {
-        match $self.get_mut() {
-            UpstreamStream::Tcp($stream) => $call,
-            UpstreamStream::Unix($stream) => $call,
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::upstream::names::tests::Fake;
+    use std::sync::atomic::Ordering::Relaxed;
+    use tokio::net::TcpListener;
+
+    const WITHIN: Duration = Duration::from_secs(5);
+
+    #[tokio::test]
+    async fn a_name_with_several_addresses_spreads_and_a_dead_one_is_passed_over() {
+        let listeners =
+            [TcpListener::bind("127.0.0.1:0").await.unwrap(), TcpListener::bind("127.0.0.1:0").await.unwrap()];
+        let ports: Vec<_> = listeners.iter().map(|one| one.local_addr().unwrap().port()).collect();
+        let fake = Arc::new(Fake::default());
+        fake.say(&ports);
+        let url = "http://models.test:1".parse().unwrap();
+        let target = Target::resolved_by(&url, &TlsClient::plain(), fake.clone());
+        let mut reached = Vec::new();
+        for _ in 0..4 {
+            let UpstreamStream::Tcp(stream) = target.connect(WITHIN).await.unwrap() else { panic!("not TCP") };
+            reached.push(stream.peer_addr().unwrap().port());
         }
-    };
-}
-
-impl AsyncRead for UpstreamStream {
-    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        each!(self, stream => Pin::new(stream).poll_read(cx, buf))
-    }
-}
-
-impl AsyncWrite for UpstreamStream {
-    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        each!(self, stream => Pin::new(stream).poll_write(cx, buf))
-    }
-
-    fn poll_write_vectored(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        each!(self, stream => Pin::new(stream).poll_write_vectored(cx, bufs))
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        match self {
-            UpstreamStream::Tcp(stream) => stream.is_write_vectored(),
-            UpstreamStream::Unix(stream) => stream.is_write_vectored(),
+        assert_eq!(reached, [ports[0], ports[1], ports[0], ports[1]]);
+        let [first, _second] = listeners;
+        drop(first);
+        for _ in 0..4 {
+            let UpstreamStream::Tcp(stream) = target.connect(WITHIN).await.unwrap() else { panic!("not TCP") };
+            assert_eq!(stream.peer_addr().unwrap().port(), ports[1]);
         }
+        assert_eq!(fake.asked.load(Relaxed), 1, "no request but the first waits for the resolver");
     }
 
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        each!(self, stream => Pin::new(stream).poll_flush(cx))
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        each!(self, stream => Pin::new(stream).poll_shutdown(cx))
+    #[tokio::test]
+    async fn a_name_that_nobody_knows_is_told_as_such() {
+        let url = "http://models.test:1".parse().unwrap();
+        let target = Target::resolved_by(&url, &TlsClient::plain(), Arc::new(Fake::default()));
+        assert_eq!(target.connect(WITHIN).await.unwrap_err().kind(), FailureKind::UpstreamName);
     }
 }

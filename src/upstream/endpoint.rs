@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::Target;
+use super::{Target, TlsClient, ejection::Ejection, stamp::Stamp};
 use crate::{
     api::EndpointHealth,
     config::settings::{EndpointSettings, UpstreamProtocol},
@@ -26,6 +26,9 @@ pub struct Endpoint {
     state: AtomicU8,
     withdrawn: AtomicBool,
     record: Mutex<Record>,
+    /// When it became healthy last.
+    healthy_since: Stamp,
+    ejection: Ejection,
 }
 
 /// What probing has seen.
@@ -53,22 +56,30 @@ const UNHEALTHY: u8 = 2;
 static NEXT_ID: AtomicU64 = AtomicU64::new(1);
 
 impl Endpoint {
-    /// An endpoint whose health is not known yet.
+    /// An endpoint whose health is not known yet. With TLS it is known by the system's roots.
     pub fn new(settings: &EndpointSettings) -> Self {
+        Self::with_tls(settings, &TlsClient::plain())
+    }
+
+    /// An endpoint that is known by, and shown, what `tls` says.
+    pub fn with_tls(settings: &EndpointSettings, tls: &TlsClient) -> Self {
         Self {
             id: EndpointId(NEXT_ID.fetch_add(1, Relaxed)),
             settings: settings.clone(),
-            http: settings.http.as_ref().map(Target::new),
-            grpc: settings.grpc.as_ref().map(Target::new),
+            http: settings.http.as_ref().map(|url| Target::new(url, tls)),
+            grpc: settings.grpc.as_ref().map(|url| Target::new(url, tls)),
             state: AtomicU8::new(UNKNOWN),
             withdrawn: AtomicBool::new(false),
             record: Mutex::default(),
+            healthy_since: Stamp::default(),
+            ejection: Ejection::default(),
         }
     }
 
-    /// An endpoint at the same address with other limits: what probing has seen of the old one still holds.
-    pub fn successor(&self) -> Self {
-        let next = Self::new(&self.settings);
+    /// An endpoint at the same address with other limits: what probing has seen of the old one still holds. An ejection
+    /// does not: what is changed may well be what went wrong.
+    pub fn successor(&self, tls: &TlsClient) -> Self {
+        let next = Self::with_tls(&self.settings, tls);
         let HealthView { health, detail, probed } = self.view();
         next.set(health);
         *next.record.lock().unwrap_or_else(PoisonError::into_inner) = Record { detail, probed, ..Record::default() };
@@ -88,6 +99,15 @@ impl Endpoint {
     /// The gRPC address of its own, if there is one.
     pub fn own_grpc(&self) -> Option<&Target> {
         self.grpc.as_ref()
+    }
+
+    /// Keeps the addresses of its names fresh; never returns.
+    pub(super) async fn keep_names_fresh(&self, interval: Duration) {
+        let keep = async |target: Option<&Target>| match target {
+            Some(target) => target.keep_fresh(interval).await,
+            None => std::future::pending().await,
+        };
+        tokio::join!(keep(self.http()), keep(self.own_grpc()));
     }
 
     pub fn health(&self) -> EndpointHealth {
@@ -120,13 +140,46 @@ impl Endpoint {
             same => same,
         };
         self.set(after);
+        if after == EndpointHealth::Healthy && before != after {
+            self.healthy_since.set(now);
+        }
         (before != after).then_some(after)
     }
 
-    /// A gate has proven the endpoint ready: that counts as much as `rise` probes.
+    /// A gate has proven the endpoint ready: that counts as much as `rise` probes, and ends an ejection.
     pub fn prove(&self, detail: String, now: Instant, rise: u32) -> bool {
+        self.ejection.clear();
         self.record.lock().unwrap_or_else(PoisonError::into_inner).successes = rise.saturating_sub(1);
         self.observe(true, detail, now, rise, 1).is_some()
+    }
+
+    pub(super) fn ejection(&self) -> &Ejection {
+        &self.ejection
+    }
+
+    /// True while it is left out because requests failed here.
+    pub fn is_ejected(&self, now: Instant) -> bool {
+        self.ejection.left(now).is_some()
+    }
+
+    /// How long it will still be left out.
+    pub fn ejected_for(&self, now: Instant) -> Option<Duration> {
+        self.ejection.left(now)
+    }
+
+    /// Ejections so far.
+    pub fn ejections(&self) -> u64 {
+        self.ejection.total()
+    }
+
+    /// The part of its share that it gets, from 0 to 1: it grows evenly over `slow_start` after the endpoint has become
+    /// healthy, or has come back from an ejection.
+    pub(super) fn warmth(&self, slow_start: Duration, now: Instant) -> f64 {
+        let since = [self.healthy_since.age(now), self.ejection.ended_ago(now)].into_iter().flatten().min();
+        match since {
+            Some(age) if age < slow_start => age.as_secs_f64() / slow_start.as_secs_f64(),
+            _ => 1.0,
+        }
     }
 
     /// No table names it any more: workers close their pools.

@@ -9,11 +9,14 @@
 )]
 
 mod bad_input;
+mod balancing;
 mod body_limits;
 mod client_timeouts;
 mod drain;
 mod edits;
+mod ejection;
 mod grpc;
+mod h2_wire;
 mod headers;
 mod house;
 mod promises;
@@ -37,6 +40,7 @@ mod trust;
 mod under_load;
 mod upstream_faults;
 mod upstream_timeouts;
+mod upstream_tls;
 mod upstream_wire;
 mod websocket;
 mod wire;

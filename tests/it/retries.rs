@@ -18,7 +18,8 @@ async fn trio(tables: &str) -> (Origin, Origin, Origin, Proxy) {
     let (one, two, green) = (Origin::start("one").await, Origin::start("two").await, Origin::start("green").await);
     let config = Config::pair(&one, &green).service(|service| {
         service.blue = format!("\"{}\", \"{}\"", one.url(), two.url());
-        service.tables = format!("[service.ejection]\nfailures = \"off\"\n{tables}");
+        service.tables =
+            format!("[service.ejection]\nfailures = \"off\"\n[service.balance]\npolicy = \"round_robin\"\n{tables}");
     });
     let proxy = Proxy::ready(&config).await;
     (one, two, green, proxy)

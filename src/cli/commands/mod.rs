@@ -5,6 +5,7 @@
 mod change;
 pub(super) mod deploy;
 pub(super) mod drain;
+pub(super) mod golden;
 pub(super) mod history;
 pub(super) mod reload;
 pub(super) mod rollback;
@@ -18,6 +19,7 @@ pub(super) mod samples;
 pub use change::{ChangeArgs, WaitArgs};
 pub use deploy::DeployArgs;
 pub use drain::DrainArgs;
+pub use golden::{GoldenArgs, GoldenCheckArgs, GoldenCommand};
 pub use history::HistoryArgs;
 pub use reload::ReloadArgs;
 pub use rollback::RollbackArgs;

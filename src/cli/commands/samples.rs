@@ -112,7 +112,14 @@ fn endpoint(http: &str, grpc: Option<&str>, health: EndpointHealth) -> EndpointS
         EndpointHealth::Healthy => ("200", Some(1_200)),
         EndpointHealth::Unknown | EndpointHealth::Unhealthy => ("connection refused", None),
     };
-    EndpointStatus { http: Some(http.into()), grpc: grpc.map(Into::into), health, detail: detail.into(), probed_ms_ago }
+    EndpointStatus {
+        http: Some(http.into()),
+        grpc: grpc.map(Into::into),
+        health,
+        detail: detail.into(),
+        probed_ms_ago,
+        ejected_for_ms: None,
+    }
 }
 
 fn busy_service() -> ServiceStatus {

@@ -163,7 +163,9 @@ fn endpoint_row(endpoint: &EndpointStatus) -> Vec<Cell> {
     let probed = endpoint.probed_ms_ago.map(|ms| format!("{} ago", render::short_time(ms)));
     vec![
         Cell::plain(render::endpoint(endpoint.http.as_deref(), endpoint.grpc.as_deref())),
-        health,
+        endpoint
+            .ejected_for_ms
+            .map_or(health, |left| Cell::new(Style::Bad, format!("ejected for {}", render::short_time(left)))),
         Cell::plain(probed.as_deref().unwrap_or("never")),
         Cell::plain(&endpoint.detail),
     ]

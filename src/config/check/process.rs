@@ -48,6 +48,7 @@ impl Check<'_> {
             header_bytes_max: self.size(&given.header_bytes_max, 8 << 10..=16 << 20, default.header_bytes_max),
             headers_max: self.whole(&given.headers_max, 1..=10_000, default.headers_max),
             streams_max: self.whole(&given.streams_max, 1..=1_000_000, default.streams_max),
+            resets_max: self.whole(&given.resets_max, 1..=1_000_000, default.resets_max),
             connections_max: self.whole(&given.connections_max, 1..=10_000_000, default.connections_max),
             replay_buffer_total: self.size(&given.replay_buffer_total, 0..=1 << 40, default.replay_buffer_total),
         }

@@ -43,7 +43,7 @@ impl TlsListeners {
     /// Every file that cannot be used, with the place in the config file that names it.
     pub fn load(&self, path: &Path, loaded: &Loaded) -> Result<PreparedListeners, Problems> {
         self.prepare(&loaded.settings).map_err(|problems| {
-            let placed = |problem: &TlsProblem| loaded.problem(path, &problem.key, problem.error.to_string());
+            let placed = |problem: &TlsProblem| loaded.problem(path, &problem.key, problem.error.to_string(), None);
             problems.iter().map(placed).collect::<Vec<_>>().into()
         })
     }

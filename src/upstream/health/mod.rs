@@ -6,4 +6,4 @@ mod probe;
 mod prober;
 
 pub use probe::{ProbeResult, probe};
-pub use prober::{HealthChanged, Prober};
+pub use prober::{EndpointNews, News, Prober, Rounds};

@@ -9,7 +9,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 
 use crate::{
     config::settings::{GrpcProbe, HealthSettings, HttpProbe, UpstreamProtocol},
-    upstream::{Endpoint, Target},
+    upstream::{Endpoint, Target, tls::tls_failure},
 };
 
 /// What a probe saw.
@@ -104,7 +104,9 @@ fn request(
         UpstreamProtocol::Http1 => {
             builder.uri(path).header(header::HOST, &target.authority).header(header::CONNECTION, "close")
         }
-        UpstreamProtocol::H2c => builder.version(Version::HTTP_2).uri(format!("http://{}{path}", target.authority)),
+        UpstreamProtocol::H2c => {
+            builder.version(Version::HTTP_2).uri(format!("{}://{}{path}", target.scheme(), target.authority))
+        }
     };
     let builder = if body.is_empty() {
         builder
@@ -129,7 +131,10 @@ async fn exchange(
 ) -> Result<Answer, String> {
     let stream = target.connect(settings.timeout).await.map_err(|error| error.to_string())?;
     let io = TokioIo::new(stream);
-    let failed = |error: hyper::Error| format!("no answer: {error}");
+    let failed = |error: hyper::Error| match tls_failure(&error) {
+        Some(why) => format!("no TLS: {why}"),
+        None => format!("no answer: {error}"),
+    };
     let (answer, connection) = match protocol {
         UpstreamProtocol::Http1 => {
             let (mut sender, connection) = hyper::client::conn::http1::handshake(io).await.map_err(failed)?;

@@ -110,7 +110,7 @@ impl Ledger {
         self.now.set(now);
         for (_, entry) in self.entries.borrow_mut().iter_mut() {
             entry.tick_waits(now, patience);
-            if entry.interrupt == Some(Interrupt::Cut)
+            if matches!(entry.interrupt, Some(Interrupt::Cut | Interrupt::OverLimit(_)))
                 && let Some(abort) = &entry.abort
                 && std::mem::replace(&mut entry.overdue, true)
             {

@@ -19,7 +19,7 @@ use hyper::{
 };
 use hyper_util::rt::{TokioIo, TokioTimer};
 
-use super::{ConnectError, RequestBody, SendError};
+use super::{ConnectError, RequestBody, SendError, resets::Resets};
 use crate::upstream::{UpstreamStream, WireFacts, wire::Wire};
 
 const STREAM_WINDOW_BYTES: u32 = 1024 * 1024;
@@ -124,7 +124,7 @@ pub(super) async fn handshake(stream: UpstreamStream) -> hyper::Result<Rc<Connec
         .keep_alive_interval(PING_INTERVAL)
         .keep_alive_timeout(PING_INTERVAL)
         .max_local_error_reset_streams(None)
-        .handshake(TokioIo::new(wire))
+        .handshake(TokioIo::new(Resets::new(wire)))
         .await?;
     tokio::task::spawn_local(async move {
         if let Err(error) = connection.await {

@@ -6,6 +6,7 @@
 mod h1;
 mod h2;
 mod outage;
+mod resets;
 mod send;
 
 use std::{

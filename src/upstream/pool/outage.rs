@@ -52,7 +52,10 @@ impl Try<'_> {
                 matches!(source.kind(), ErrorKind::ConnectionRefused | ErrorKind::ConnectionReset | ErrorKind::NotFound)
             }
             ConnectError::Handshake { .. } => true,
-            ConnectError::Name { .. } | ConnectError::Timeout { .. } | ConnectError::Down { .. } => false,
+            ConnectError::Name { .. }
+            | ConnectError::Tls { .. }
+            | ConnectError::Timeout { .. }
+            | ConnectError::Down { .. } => false,
         };
         if refused && self.outage.since.get().is_none() {
             self.outage.since.set(Some(now));
@@ -97,7 +100,7 @@ mod tests {
     #[test]
     fn silence_is_no_outage_to_wait_for() {
         let (outage, now) = (Outage::default(), Instant::now());
-        let error = ConnectError::Timeout { url: String::new(), within: WAIT };
+        let error = ConnectError::Timeout { url: String::new(), what: "connection", within: WAIT };
         outage.attempt(now, WAIT).unwrap().failed(&error, now);
         assert!(!outage.is_younger_than(WAIT, now));
     }

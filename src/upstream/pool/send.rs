@@ -6,10 +6,11 @@ use http::Request;
 
 use super::RequestBody;
 use crate::telemetry::FailureKind;
+use crate::upstream::tls::tls_failure;
 
 /// A request failed before the head of its answer was complete.
 #[derive(Debug, thiserror::Error)]
-#[error("{source}")]
+#[error("{}", in_words(source))]
 pub struct SendError {
     /// The request itself, if it never left the queue.
     pub unsent: Option<Box<Request<RequestBody>>>,
@@ -37,12 +38,18 @@ impl SendError {
 
     /// The word for it.
     pub fn kind(&self) -> FailureKind {
-        if self.source.is_parse() || self.source.is_parse_too_large() {
+        if tls_failure(&self.source).is_some() {
+            FailureKind::UpstreamTls
+        } else if self.source.is_parse() || self.source.is_parse_too_large() {
             FailureKind::UpstreamMalformed
         } else {
             FailureKind::UpstreamClosed
         }
     }
+}
+
+fn in_words(error: &hyper::Error) -> String {
+    tls_failure(error).unwrap_or_else(|| error.to_string())
 }
 
 /// REFUSED_STREAM, or a GOAWAY(NO_ERROR) that came before the stream was taken up.

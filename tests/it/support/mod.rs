@@ -17,6 +17,7 @@ pub(crate) mod proxy;
 mod script;
 mod selftest;
 pub(crate) mod tls;
+pub(crate) mod tls_origin;
 pub(crate) mod wait;
 pub(crate) mod websocket;
 pub(crate) mod wire;

@@ -40,6 +40,8 @@ pub(crate) enum Trouble {
     Close,
     /// Reads it and never answers.
     Hang,
+    /// Answers well, but so many milliseconds late.
+    Slow(u64),
 }
 
 /// What becomes of a connection after an answer.

@@ -95,8 +95,10 @@ fn parse_query(target: &str) -> HashMap<String, String> {
 impl Exchange<'_> {
     async fn run(mut self) -> io::Result<Option<Wire>> {
         let trouble = *self.shared.trouble.lock();
-        if let Some(trouble) = trouble {
-            return self.fail(trouble).await;
+        match trouble {
+            Some(Trouble::Slow(ms)) => tokio::time::sleep(Duration::from_millis(ms)).await,
+            Some(trouble) => return self.fail(trouble).await,
+            None => {}
         }
         let what = self.query.get("do").cloned().unwrap_or_default();
         match what.as_str() {
@@ -146,7 +148,7 @@ impl Exchange<'_> {
                 Ok(Some(self.wire))
             }
             Trouble::Close => Ok(None),
-            Trouble::Hang => self.gone_before(std::future::pending::<()>()).await.map(|()| None),
+            Trouble::Hang | Trouble::Slow(_) => self.gone_before(std::future::pending::<()>()).await.map(|()| None),
         }
     }
 

@@ -174,9 +174,9 @@ impl Relay {
                 plain.set_nodelay(true).ok();
                 let client = client.clone();
                 tokio::spawn(async move {
-                    match client.connect(to).await {
-                        Ok(mut tls) => drop(copy_bidirectional(&mut plain, &mut tls).await),
-                        Err(bad) => eprintln!("the relay's handshake: {bad}"),
+                    // Who is not let in sees its connection closed.
+                    if let Ok(mut tls) = client.connect(to).await {
+                        copy_bidirectional(&mut plain, &mut tls).await.ok();
                     }
                 });
             }

@@ -179,11 +179,6 @@ impl Scripted {
         self.shared.state.lock().unwrap().bodies.get(&connection).cloned().unwrap_or_default()
     }
 
-    /// Waits until a flood can write no more because its peer has gone.
-    pub(super) async fn until_flood_ends(&self, connection: u64) {
-        self.ended(connection).await;
-    }
-
     pub(super) fn flooded(&self) -> u64 {
         self.shared.flooded.load(SeqCst)
     }

@@ -1,0 +1,21 @@
+//! gRPC golden requests: the messages of the Open Inference Protocol by hand (no protoc in the build), JSON to and from
+//! them, and the frames round a message. Never: sending.
+
+mod answer;
+mod frames;
+mod infer;
+mod messages;
+mod parameters;
+mod tensors;
+
+#[cfg(test)]
+mod tests;
+
+pub(super) use answer::{STATUS_NAMES, status_name, status_of};
+pub(super) use frames::{body_message, frame};
+pub(super) use infer::{decode_request, encode_request};
+pub(super) use messages::ModelInferResponse;
+pub(super) use tensors::{response_json, response_tensors};
+
+/// The one method whose messages are understood.
+pub(super) const INFER_PATH: &str = "/inference.GRPCInferenceService/ModelInfer";

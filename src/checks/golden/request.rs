@@ -1,0 +1,71 @@
+//! What is sent.
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Method, header, uri::PathAndQuery};
+
+use super::grpc::{INFER_PATH, frame};
+
+/// A request, ready to be sent. A gRPC one is the same thing over HTTP/2, with its message framed in the body.
+#[derive(Clone, Debug)]
+pub struct Request {
+    pub method: Method,
+    /// The path and query, as the server gets it.
+    pub path: PathAndQuery,
+    /// Without those that the connection needs: host, lengths and framing are the sender's.
+    pub headers: HeaderMap,
+    pub body: Bytes,
+    pub kind: RequestKind,
+}
+
+/// How the answer is to be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RequestKind {
+    Http,
+    /// A gRPC call whose message is opaque.
+    Grpc,
+    /// `ModelInfer` of the Open Inference Protocol.
+    Infer,
+}
+
+impl Request {
+    /// A request that was seen, such as one of live traffic. Fields of the connection are left out.
+    pub fn new(method: Method, path: PathAndQuery, headers: &HeaderMap, body: Bytes) -> Self {
+        let kept = headers.iter().filter(|(name, _)| !OF_THE_CONNECTION.contains(&name.as_str()));
+        let headers: HeaderMap = kept.map(|(name, value)| (name.clone(), value.clone())).collect();
+        let is_grpc =
+            headers.get(header::CONTENT_TYPE).is_some_and(|value| value.as_bytes().starts_with(b"application/grpc"));
+        let kind = match is_grpc {
+            true if path.path() == INFER_PATH => RequestKind::Infer,
+            true => RequestKind::Grpc,
+            false => RequestKind::Http,
+        };
+        Self { method, path, headers, body, kind }
+    }
+
+    /// A gRPC call with one message.
+    pub(super) fn grpc(path: PathAndQuery, mut metadata: HeaderMap, message: &[u8]) -> Self {
+        metadata.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+        metadata.insert(header::TE, HeaderValue::from_static("trailers"));
+        let kind = if path.path() == INFER_PATH { RequestKind::Infer } else { RequestKind::Grpc };
+        Self { method: Method::POST, path, headers: metadata, body: frame(message), kind }
+    }
+
+    /// It needs HTTP/2 and, where a slot has one, the gRPC address.
+    pub fn is_grpc(&self) -> bool {
+        self.kind != RequestKind::Http
+    }
+}
+
+/// What the sender of a request decides, and nobody else.
+pub(super) const OF_THE_CONNECTION: &[&str] = &[
+    "connection",
+    "content-length",
+    "expect",
+    "host",
+    "http2-settings",
+    "keep-alive",
+    "proxy-connection",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+];
