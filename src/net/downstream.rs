@@ -160,6 +160,7 @@ impl Downstream {
         let all = matches!(result, Poll::Ready(Ok(bytes)) if *bytes == offered);
         self.inside = !all;
         self.conn.is_blocked.store(!all, Relaxed);
+        self.inside = !all;
     }
 }
 

@@ -38,6 +38,22 @@ fn each_state_has_its_own_limit() {
 }
 
 #[test]
+fn resets_are_counted_over_ten_seconds() {
+    let start = Instant::now();
+    let patrol = Patrol::new(start);
+    let watched = patrol.watch(IpAddr::from([127, 0, 0, 1]));
+    watched.conn.set_http2(2);
+    let at = |seconds| patrol.tick(start + Duration::from_secs(seconds), &limits());
+    assert!(!watched.conn.note_reset() && !watched.conn.note_reset(), "as many as may be");
+    at(10);
+    assert!(!watched.conn.note_reset() && !watched.conn.note_reset(), "ten seconds later they are forgotten");
+    assert!(watched.conn.note_reset(), "one too many");
+    assert!(!watched.conn.note_reset(), "once");
+    patrol.expel(&watched.conn);
+    assert_eq!(watched.poll_order(&Context::from_waker(Waker::noop())), Poll::Ready(Order::Sever));
+}
+
+#[test]
 fn a_half_sent_head_expires() {
     let start = Instant::now();
     let patrol = Patrol::new(start);

@@ -103,7 +103,7 @@ fn is_host(text: &[u8]) -> bool {
         Some(colon) if !text[colon..].contains(&b']') => (&text[..colon], &text[colon + 1..]),
         Some(_) | None => (text, &b""[..]),
     };
-    let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~!$&'()*+;=%".contains(byte);
+    let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=%".contains(byte);
     let named = match host {
         [b'[', inside @ .., b']'] => inside.iter().all(|byte| plain(byte) || *byte == b':') && !inside.is_empty(),
         name => !name.is_empty() && name.iter().all(plain),
@@ -162,7 +162,7 @@ mod tests {
             ("http://h/", &[("host", "h"), ("host", "h")], Some(FailureKind::BadRequest)),
             ("ftp://h/", &[("host", "h")], Some(FailureKind::BadRequest)),
             ("h:80", &[("host", "h")], Some(FailureKind::BadRequest)),
-            ("/a", &[("host", "a,b")], Some(FailureKind::BadRequest)),
+            ("/a", &[("host", "a, b")], Some(FailureKind::BadRequest)),
             ("relative", &[("host", "h")], Some(FailureKind::BadRequest)),
             ("/a", &[("host", "h"), chunked], None),
             ("/a", &[("host", "h"), ("transfer-encoding", "Chunked")], None),

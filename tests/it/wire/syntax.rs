@@ -146,7 +146,6 @@ async fn there_is_one_valid_host() {
         "Host: iris.test\r\nHost: evil.test\r\n",
         "Host: iris.test\r\nhost: evil.test\r\n",
         "Host: a, b\r\n",
-        "Host: a,b\r\n",
         "Host: a b\r\n",
         "Host: a/b\r\n",
         "Host: /\r\n",
@@ -186,6 +185,7 @@ async fn there_is_one_valid_host() {
         "[::1]:80",
         "IRIS.test",
         "a_b.test",
+        "a,b",
         "a%20b",
     ] {
         table.push(passed(host, format!("GET / HTTP/1.1\r\nHost: {host}\r\n\r\n"), move |sent, _| {
