@@ -283,8 +283,8 @@ fn endpoints_are_checked() {
         ),
         (
             "{ http = \"http://x:1\", grpc = \"http://x:2\" }",
-            "endpoints[0].grpc: gRPC needs HTTP/2, but \"x:2\" asks for HTTP/1.1; write \"h2c://x:2\", or \
-             \"grpcs://x:2\" with TLS",
+            "endpoints[0].grpc: gRPC needs HTTP/2, but \"x:2\" asks for HTTP/1.1; write \"h2c://x:2\", or \"grpcs://x:2\" \
+             with TLS",
         ),
     ] {
         let found = problems(&file("", "", &format!("[service.green]\nendpoints = [{endpoint}]")));

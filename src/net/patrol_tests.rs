@@ -99,19 +99,3 @@ fn who_comes_after_shutdown_began_is_told_too() {
     assert!(late.conn.is_closing());
     assert_eq!(late.poll_order(&cx), Poll::Ready(Order::Finish));
 }
-
-#[test]
-fn resets_are_counted_over_ten_seconds() {
-    let start = Instant::now();
-    let patrol = Patrol::new(start);
-    let watched = patrol.watch(IpAddr::from([127, 0, 0, 1]));
-    watched.conn.set_http2(2);
-    let at = |seconds| patrol.tick(start + Duration::from_secs(seconds), &limits());
-    assert!(!watched.conn.note_reset() && !watched.conn.note_reset(), "as many as may be");
-    at(10);
-    assert!(!watched.conn.note_reset() && !watched.conn.note_reset(), "ten seconds later they are forgotten");
-    assert!(watched.conn.note_reset(), "one too many");
-    assert!(!watched.conn.note_reset(), "once");
-    patrol.expel(&watched.conn);
-    assert_eq!(watched.poll_order(&Context::from_waker(Waker::noop())), Poll::Ready(Order::Sever));
-}
