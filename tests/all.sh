@@ -44,7 +44,7 @@ readme() {
 
 section 'tools' install_tools
 section 'tests of the crate' cargo test --locked
-section 'replay soak: 100,000 requests of each kind' env VERDIGRIS_SOAK=full cargo test --locked --test it replay_soak
+section 'soaks: bad weather for a minute, and 100,000 requests of each kind' env VERDIGRIS_SOAK=full cargo test --locked --test it soak
 section 'leases against drains, every interleaving (loom)' loom
 section 'release build' cargo build --release --locked
 section 'licences and sources of the dependencies' licences
