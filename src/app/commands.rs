@@ -41,7 +41,9 @@ fn run(config: &Path) -> anyhow::Result<ExitCode> {
     match start(options)?.join() {
         Ended::InOrder => Ok(ExitCode::Done),
         Ended::WithoutWorkers => anyhow::bail!("every worker has ended by a defect; the log says why: start it again"),
-        Ended::WithoutControl => anyhow::bail!("the control plane has ended by a defect; the log says why: start it again"),
+        Ended::WithoutControl => {
+            anyhow::bail!("the control plane has ended by a defect; the log says why: start it again")
+        }
     }
 }
 
