@@ -16,10 +16,11 @@
 //!
 //! # The life of a request
 //!
-//! `net` accepts and tells the protocol → `proxy::handler` makes an `Exchange`, which writes the request's record when
+//! `net` accepts, reads the PROXY header, shakes hands for TLS and tells the protocol → `proxy::handler` makes an `Exchange`, which writes the request's record when
 //! its last part is dropped → `route` checks the request and finds its service in the table → `assign` takes a lease on
-//! the active slot: counted first, then checked → `forward` picks an endpoint, gets a connection, sends, and sends again
-//! where that is permitted → the answer's body carries lease and exchange until its last byte.
+//! the active slot: counted first, then checked → `turn` waits where the slot has a limit and is full → `forward` picks
+//! an endpoint of those that are not ejected, gets a connection or waits for a server that is away, sends, and sends
+//! again, to the same endpoint or another, where that is permitted → the answer's body carries lease and exchange until its last byte.
 //!
 //! # The life of a switch
 //!

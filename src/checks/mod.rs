@@ -1,4 +1,4 @@
-//! Checks: what a slot must pass before traffic goes to it.
+//! Checks: what a slot must pass before traffic goes to it. Today that is readiness, of each endpoint.
 //!
 //! `golden` reads and judges golden requests; sending them is not its part.
 //!

@@ -1,5 +1,9 @@
 //! Listeners, client connections, their time limits and their graceful end.
 //!
+//! `open` makes a connection of an accepted socket: PROXY header, TLS, the protocol. `serve` runs it over `downstream`,
+//! which sees every byte: heads before the HTTP library does, trailers, hang-ups, what the client does not take.
+//! `patrol` holds all of a worker's connections to their limits.
+//!
 //! Invariants: a switch or reload never touches a client connection; a connection is told to close only at shutdown,
 //! when its own time is over, or when its framing cannot be trusted; an answer that was written is not erased by a
 //! reset.

@@ -1,9 +1,12 @@
-//! Upstream: endpoints and their health, leases, connections and pools, balancing.
+//! Upstream: endpoints and their health, ejection, balancing, turns, leases, names, connections in clear or over TLS,
+//! and their pools.
 //!
 //! Invariants:
 //! - a lease is counted before the slot's tenure is checked, and given back when its last holder is dropped;
 //! - a pool belongs to one worker and one endpoint object; nothing in it is shared with another thread;
-//! - a connection goes back to its pool only after the last byte of its answer, and never after a 5xx.
+//! - a connection goes back to its pool only after the last byte of its answer, and never after a 5xx;
+//! - an endpoint that fails requests in a row is left out for a while, but never the last one that could serve;
+//! - a request body is kept for another attempt only within its bounds, and is never read past what the server takes.
 //!
 //! Never: routes, downstream connections, who decides a switch.
 
