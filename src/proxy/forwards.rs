@@ -59,15 +59,8 @@ pub(super) fn answer(exchange: &Rc<Exchange>, head: &Parts) -> Response<AnswerBo
 
 /// The request as it was understood.
 fn trace(head: &Parts) -> Vec<u8> {
-    let mut text = format!("{} {} {:?}\r\n", head.method, head.uri, head.version).into_bytes();
-    for (name, value) in head.headers.iter().filter(|(name, _)| !SECRETS.contains(name)) {
-        text.extend_from_slice(name.as_str().as_bytes());
-        text.extend_from_slice(b": ");
-        text.extend_from_slice(value.as_bytes());
-        text.extend_from_slice(b"\r\n");
-    }
-    text.extend_from_slice(b"\r\n");
-    text
+    let first = format!("{} {} {:?}", head.method, head.uri, head.version);
+    headers::in_text(&first, head.headers.iter().filter(|(name, _)| !SECRETS.contains(name)))
 }
 
 #[cfg(test)]

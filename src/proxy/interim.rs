@@ -32,13 +32,5 @@ fn text(status: StatusCode, fields: &HeaderMap) -> Vec<u8> {
     headers::end_hop(&mut fields);
     headers::disown(&mut fields);
     let reason = status.canonical_reason().unwrap_or_default();
-    let mut text = format!("HTTP/1.1 {} {reason}\r\n", status.as_str()).into_bytes();
-    for (name, value) in &fields {
-        text.extend_from_slice(name.as_str().as_bytes());
-        text.extend_from_slice(b": ");
-        text.extend_from_slice(value.as_bytes());
-        text.extend_from_slice(b"\r\n");
-    }
-    text.extend_from_slice(b"\r\n");
-    text
+    headers::in_text(&format!("HTTP/1.1 {} {reason}", status.as_str()), fields.iter())
 }

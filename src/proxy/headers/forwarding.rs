@@ -124,15 +124,7 @@ fn read_address(member: &str) -> Option<IpAddr> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-
-    fn fields(list: &[(&'static str, &str)]) -> HeaderMap {
-        let mut map = HeaderMap::new();
-        for (name, value) in list {
-            map.append(*name, value.parse().unwrap());
-        }
-        map
-    }
+    use super::{super::testing::fields, *};
 
     #[test]
     fn the_client_is_the_last_that_no_trusted_proxy_is() {

@@ -127,15 +127,7 @@ pub(in crate::proxy) fn keep_alive_timeout(fields: &HeaderMap) -> Option<std::ti
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-
-    fn fields(list: &[(&'static str, &str)]) -> HeaderMap {
-        let mut map = HeaderMap::new();
-        for (name, value) in list {
-            map.append(*name, value.parse().unwrap());
-        }
-        map
-    }
+    use super::{super::testing::fields, *};
 
     #[test]
     fn hop_by_hop_fields_end_here() {

@@ -8,6 +8,9 @@ mod edits;
 mod forwarding;
 mod hop;
 mod marks;
+#[cfg(test)]
+mod testing;
+mod text;
 
 use http::HeaderName;
 
@@ -15,6 +18,7 @@ pub(super) use edits::edit;
 pub(super) use forwarding::{client_behind, set_forwarding};
 pub(super) use hop::{add_via, end_hop, join_cookies, keep_alive_timeout, says_close, upgrade_wanted};
 pub(super) use marks::{disown, mark};
+pub(super) use text::in_text;
 
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const X_VERDIGRIS_SLOT: HeaderName = HeaderName::from_static("x-verdigris-slot");
