@@ -16,9 +16,9 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, Re
 
 use super::{
     ClientConn,
+    conn::Doing,
     hangup::Hangup,
     head::HeadScan,
-    patrol::Doing,
     refusal::{HeadLimits, automatic},
     stream::{Stream, give_back},
     trailers::TrailerScan,

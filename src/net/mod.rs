@@ -10,6 +10,7 @@
 //! Never: what a request means, where it goes.
 
 mod abort;
+mod conn;
 mod downstream;
 mod hangup;
 mod head;
@@ -24,8 +25,9 @@ pub mod tls;
 mod trailers;
 
 pub use abort::Abort;
+pub use conn::ClientConn;
 pub use downstream::cut_upgraded;
 pub use listen::{BindError, bind};
-pub use patrol::{ClientConn, Patrol};
+pub use patrol::Patrol;
 pub use refusal::Refusals;
 pub use serve::{ConnRules, serve};

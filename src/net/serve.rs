@@ -28,9 +28,10 @@ use tokio::{
 use super::{
     ClientConn, Patrol,
     abort::Abortable,
+    conn::Doing,
     downstream::Downstream,
     open::{Opened, open},
-    patrol::{Doing, Order, Watched},
+    patrol::{Order, Watched},
     refusal::{HeadLimits, Refusals},
     stream::Stream,
     tls::ServerTls,
