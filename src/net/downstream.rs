@@ -30,6 +30,9 @@ use crate::telemetry::FailureKind;
 const LINGER: Duration = Duration::from_secs(30);
 const LINGER_QUIET: Duration = Duration::from_secs(2);
 
+/// Of an HTTP/2 connection's first words; its first frame follows.
+const PREFACE_BYTES: u64 = 24;
+
 /// GOAWAY with ENHANCE_YOUR_CALM; the stream id says that any request may have been processed (RFC 9113 section 6.8).
 const CALM_DOWN: &[u8] = &[0, 0, 8, 7, 0, 0, 0, 0, 0, 0x7f, 0xff, 0xff, 0xff, 0, 0, 0, 11];
 
@@ -92,7 +95,11 @@ impl Downstream {
         let start = self.read;
         self.read += bytes.len() as u64;
         if !self.conn.is_http1() {
-            return Ok(());
+            return if begins_with_settings(bytes, start) {
+                Ok(())
+            } else {
+                Err(io::Error::new(io::ErrorKind::InvalidData, "the first frame is not SETTINGS"))
+            };
         }
         if self.conn.doing() == Doing::Idle {
             self.head = HeadScan::at(start, self.conn.expects_head_at(start));
@@ -162,6 +169,15 @@ impl Downstream {
         self.conn.is_blocked.store(!all, Relaxed);
         self.inside = !all;
     }
+}
+
+/// False if these bytes, which come `start` bytes behind the connection's beginning, show that its first frame is not
+/// SETTINGS, or is an acknowledgement of some (RFC 9113 section 3.4); the HTTP library takes any.
+fn begins_with_settings(bytes: &[u8], start: u64) -> bool {
+    const KIND: (u64, u8) = (PREFACE_BYTES + 3, 4);
+    const FLAGS: u64 = KIND.0 + 1;
+    let at = |place: u64| place.checked_sub(start).and_then(|index| bytes.get(usize::try_from(index).ok()?));
+    start > FLAGS || (at(KIND.0).is_none_or(|kind| *kind == KIND.1) && at(FLAGS).is_none_or(|flags| flags & 1 == 0))
 }
 
 /// Cuts a client's upgraded connection: the close that follows is a reset.

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
-use super::{answer, exchange::Exchange};
+use super::{answer, exchange::Exchange, headers};
 use crate::{
     telemetry::FailureKind,
     upstream::{
@@ -157,7 +157,7 @@ impl Relay {
             }
             Poll::Ready(Some(Err(_))) => self.fail(self.upstream_failure()),
         }
-        polled.map(|frame| frame.map(|result| result.map_err(broken)))
+        polled.map(|frame| frame.map(|result| result.map(without_hop_fields).map_err(broken)))
     }
 
     /// The upstream's time runs while something is awaited from it, and never while the client is the slow one.
@@ -224,6 +224,14 @@ impl Relay {
 
 /// hyper passes an HTTP/2 error code on to the client. Two of them would be lies: NO_ERROR says that the answer is
 /// complete, REFUSED_STREAM that nothing was done (RFC 9113 sections 7 and 8.1); INTERNAL_ERROR takes their place.
+/// Trailers end their hop as heads do: HTTP/2 would reset the stream for such a field (RFC 9113 section 8.2.2).
+fn without_hop_fields(mut frame: Frame<Bytes>) -> Frame<Bytes> {
+    if let Some(trailers) = frame.trailers_mut() {
+        headers::end_hop(trailers);
+    }
+    frame
+}
+
 fn broken(error: hyper::Error) -> AnswerBroken {
     let mut cause = std::error::Error::source(&error);
     while let Some(source) = cause {

@@ -45,7 +45,7 @@ pub(super) async fn forward(
         upgrade: on_upgrade.zip(upgrade),
         attempts: 0,
         has_begun: false,
-        replayed: false,
+        replays: 0,
         fresh: false,
         tried: Vec::new(),
         queue_until: None,
@@ -74,7 +74,8 @@ pub(super) struct Courier<'a> {
     pub(super) attempts: u32,
     /// It has had a slot to go to. The first may be one that was left a moment ago; a further one may not.
     pub(super) has_begun: bool,
-    pub(super) replayed: bool,
+    /// Times that it was sent again although a server may have begun to process it.
+    pub(super) replays: u32,
     /// The next attempt needs a new connection.
     fresh: bool,
     /// Endpoints that are not to be asked again while there are others.
@@ -225,7 +226,10 @@ impl Courier<'_> {
         }
         match result {
             Ok(Ok(answer)) => Ok(Some(Arrived { answer, conn, in_flight })),
-            Ok(Err(error)) => self.after_failure(error, reused, held, local).map(|()| None),
+            Ok(Err(error)) => {
+                self.after_failure(error, reused, held, local)?;
+                retry::pause_between_replays(self, held).await.map(|()| None)
+            }
             Err(Interrupt::TimedOut) if retry::may_ask_another(self, held, local) => Ok(None),
             Err(interrupt) => Err(interrupted(interrupt)),
         }
@@ -257,9 +261,9 @@ impl Courier<'_> {
         outcome::no_answer(held, local, &error, reused);
         let unprocessed = error.is_surely_unprocessed();
         let unanswered = !error.answer_began && error.kind() == FailureKind::UpstreamClosed;
-        let permitted = unprocessed || (unanswered && self.may_replay && !self.replayed);
+        let permitted = unprocessed || (unanswered && self.may_replay && self.replays < retry::REPLAYS_MAX);
         if self.is_whole() && permitted && self.attempts < retry::ATTEMPTS_MAX {
-            self.replayed |= !unprocessed;
+            self.replays += u32::from(!unprocessed);
             self.exchange.replayed();
             return Ok(());
         }

@@ -11,7 +11,7 @@ use super::{
     assign,
     body::AnswerBody,
     exchange::{Client, Exchange},
-    forward, forwards, headers, route,
+    forward, forwards, headers, http2, route,
     worker::Worker,
 };
 
@@ -36,9 +36,14 @@ pub(super) async fn handle(
 async fn pass(
     exchange: &Rc<Exchange>,
     mut head: http::request::Parts,
-    body: Incoming,
+    mut body: Incoming,
 ) -> Result<Response<AnswerBody>, Failure> {
     route::normalise(&mut head)?;
+    if head.version == http::Version::HTTP_2 {
+        let (fields_max, patience) = exchange.worker.head_limits();
+        http2::check_count(&head.headers, fields_max)?;
+        http2::await_end(&head.headers, &mut body, patience).await?;
+    }
     if forwards::step(&mut head) == forwards::Reach::Here {
         return Ok(forwards::answer(exchange, &head));
     }

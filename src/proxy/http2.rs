@@ -1,6 +1,10 @@
 //! What HTTP/2 asks of a request beyond its framing, which the HTTP library lets pass (RFC 9113 section 8).
 
+use std::{future::poll_fn, pin::Pin, time::Duration};
+
 use http::{HeaderMap, HeaderValue, header, request::Parts};
+use http_body::Body as _;
+use hyper::body::Incoming;
 
 use super::answer::Failure;
 use crate::telemetry::FailureKind;
@@ -21,6 +25,43 @@ pub(super) fn check(request: &mut Parts) -> Result<(), Failure> {
     }
     one_length(&mut request.headers);
     Ok(())
+}
+
+/// Refuses a head of too many fields, which the HTTP library does not count. Cookie crumbs are one field (section 8.2.3).
+pub(super) fn check_count(fields: &HeaderMap, fields_max: usize) -> Result<(), Failure> {
+    let crumbs = || fields.get_all(header::COOKIE).iter().skip(1).count();
+    if fields.len() > fields_max && fields.len() - crumbs() > fields_max {
+        return Err(Failure::new(FailureKind::HeadersTooLarge, "more header fields than limits.headers_max"));
+    }
+    Ok(())
+}
+
+/// Waits for the end of a request that says it has no body and has not ended: a body that comes all the same makes it
+/// malformed (section 8.1.1), and the endpoint would have the whole of it already.
+pub(super) async fn await_end(
+    fields: &HeaderMap,
+    body: &mut Incoming,
+    patience: Option<Duration>,
+) -> Result<(), Failure> {
+    let is_empty = fields.get(header::CONTENT_LENGTH).is_some_and(|length| length == "0");
+    if !is_empty || body.is_end_stream() {
+        return Ok(());
+    }
+    let end = async {
+        while let Some(frame) = poll_fn(|cx| Pin::new(&mut *body).poll_frame(cx)).await {
+            let frame = frame.map_err(|_broken| Failure::new(FailureKind::ClientBody, "a body, and a length of 0"))?;
+            if frame.is_trailers() || body.is_end_stream() {
+                break;
+            }
+        }
+        Ok(())
+    };
+    match patience {
+        Some(patience) => tokio::time::timeout(patience, end)
+            .await
+            .unwrap_or_else(|_late| Err(Failure::new(FailureKind::BodyTimeout, "the request did not end"))),
+        None => end.await,
+    }
 }
 
 fn bad(message: &str) -> Failure {

@@ -284,6 +284,12 @@ impl Worker {
         self.clients.borrow().trusted_proxies.iter().any(|network| network.contains(&peer))
     }
 
+    /// Header fields that a request may have, and the time for the next byte of its body.
+    pub(super) fn head_limits(&self) -> (usize, Option<Duration>) {
+        let limits = &self.clients.borrow().limits;
+        (limits.headers_max, limits.body_timeout)
+    }
+
     fn is_empty(&self) -> bool {
         self.patrol.is_empty() && self.ledger.is_empty()
     }

@@ -177,6 +177,8 @@ async fn lengths() {
     let length = |text| ("content-length", text);
     set.run(vec![
         ("a body as long as it says", Served, post(&[length("3")], &[b"abc"])),
+        ("a length of 0, and a body", StreamRefused, post(&[length("0")], &[b"abc"])),
+        ("a length of 0, and an empty end", Served, post(&[length("0")], &[b"", b""])),
         ("a body in parts", Served, post(&[length("3")], &[b"a", b"", b"bc"])),
         ("a body without a length", Served, post(&[], &[b"abc"])),
         ("two lengths that agree", Served, post(&[length("3"), length("3")], &[b"abc"])),
@@ -202,6 +204,21 @@ async fn lengths() {
     .await;
     let doubled = |one: &Recorded| values(&one.fields, "content-length").len() > 1;
     assert!(!set.blue.requests().iter().any(doubled), "the server is told one length: {:?}", set.blue.requests());
+}
+
+/// Fails when: `limits.headers_max` holds for HTTP/1.1 only, or counts each crumb of a cookie.
+#[tokio::test]
+async fn fields_are_counted() {
+    let set = Set::new("[proxy.limits]\nheaders_max = 20").await;
+    let mut client = Client::open(set.proxy.addr).await;
+    for (index, (name, count, status)) in
+        [("x-a", 19, 200), ("x-a", 21, 431), ("cookie", 50, 200)].into_iter().enumerate()
+    {
+        let stream = 2 * u32::try_from(index).unwrap() + 1;
+        client.send(&headers(stream, END_STREAM, &request("GET", "/", &vec![(name, "1"); count]))).await;
+        assert_eq!(client.until_end(stream).await.status(), status, "{count} of {name}");
+    }
+    assert_eq!(set.blue.hits(), 2);
 }
 
 /// Fails when: trailers are lost where they are announced, or break the rules and pass.
@@ -278,15 +295,20 @@ async fn what_comes_back() {
     assert_eq!(field(&answer.head, "x-upper"), Some("1"));
     let trailers = client.get(9, "/?do=trailers").await;
     assert_eq!((trailers.text().as_str(), field(&trailers.trailers, "x-checksum")), ("hello", Some("abc")));
+    let hop = raw(
+        "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\nx-sum: 7\r\nconnection: x-a\r\nx-a: 1\r\n\r\n",
+    );
+    let ended = client.get(11, &hop).await;
+    assert_eq!((ended.end.clone(), field(&ended.trailers, "x-sum")), (Some(End::Answer(200)), Some("7")), "{ended:?}");
     let early = raw(
         "HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\nHTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nhi",
     );
-    assert_eq!(client.get(11, &early).await.text(), "hi", "interim answers do not confuse the final one");
+    assert_eq!(client.get(13, &early).await.text(), "hi", "interim answers do not confuse the final one");
     assert_eq!(
-        client.get(13, &raw("HTTP/1.1 101 Switching\r\nupgrade: x\r\nconnection: upgrade\r\n\r\n")).await.status(),
+        client.get(15, &raw("HTTP/1.1 101 Switching\r\nupgrade: x\r\nconnection: upgrade\r\n\r\n")).await.status(),
         502
     );
-    assert!(client.still_serves(15).await);
+    assert!(client.still_serves(17).await);
 }
 
 /// Fails when: a cut answer looks whole.
