@@ -8,8 +8,8 @@ use crate::{
     config::{
         defaults, schema,
         settings::{
-            DrainSettings, EndpointSettings, GrpcProbe, HealthSettings, HttpProbe, PoolSettings, ReplayPolicy,
-            ServiceSettings, SlotSettings, Timeouts, UpstreamProtocol,
+            DrainSettings, EndpointSettings, GateSettings, GrpcProbe, HealthSettings, HttpProbe, PoolSettings,
+            ReplayPolicy, ServiceSettings, SlotSettings, Timeouts, UpstreamProtocol,
         },
     },
     ids::{PerSlot, ServiceName, Slot},
@@ -35,6 +35,7 @@ impl Check<'_> {
             replay_buffer: self.size(&given.replay_buffer, 0..=1 << 32, defaults::REPLAY_BUFFER),
             slots,
             health,
+            gate: self.gate(&given.gate),
             timeouts: self.timeouts(&given.timeouts),
             pool: self.pool(&given.pool),
             balance: self.balance(&given.balance),
@@ -103,6 +104,16 @@ impl Check<'_> {
             self.refuse(path.span(), format!("{text:?} is not a path"), "write such as \"/v2/health/ready\"");
         }
         HttpProbe::Get { path: text.clone(), statuses: self.statuses(&given.status, &defaults::HEALTH_STATUSES) }
+    }
+
+    fn gate(&mut self, given: &schema::Gate) -> GateSettings {
+        let default = defaults::GATE;
+        GateSettings {
+            ready: self.whole(&given.ready, 1..=1_000, default.ready),
+            golden: given.golden.as_ref().map(|path| self.beside_the_file(path.get_ref())),
+            contract: given.contract.as_ref().map_or(default.contract, |given| *given.get_ref()),
+            timeout: self.positive(&given.timeout, default.timeout),
+        }
     }
 
     fn timeouts(&mut self, given: &schema::Timeouts) -> Timeouts {
