@@ -21,6 +21,7 @@ cc gcc
 curl curl
 flock util-linux
 readelf binutils
+openssl openssl
 TOOLS
   if [ ${#missing[@]} -gt 0 ]; then
     apt-get update -qq && apt-get install -y -qq --no-install-recommends "${missing[@]}" || return 1

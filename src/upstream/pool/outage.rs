@@ -11,10 +11,14 @@ use std::{
 
 use super::ConnectError;
 
+/// An outage that nobody has seen for so long is another one.
+const MEMORY: Duration = Duration::from_secs(60);
+
 /// Whether an address refuses.
 #[derive(Debug, Default)]
 pub(super) struct Outage {
     since: Cell<Option<Instant>>,
+    seen: Cell<Option<Instant>>,
     tried: Cell<bool>,
 }
 
@@ -57,8 +61,12 @@ impl Try<'_> {
             | ConnectError::Timeout { .. }
             | ConnectError::Down { .. } => false,
         };
-        if refused && self.outage.since.get().is_none() {
-            self.outage.since.set(Some(now));
+        if refused {
+            let known =
+                self.outage.seen.replace(Some(now)).is_some_and(|seen| now.saturating_duration_since(seen) < MEMORY);
+            if !known || self.outage.since.get().is_none() {
+                self.outage.since.set(Some(now));
+            }
         }
     }
 }
@@ -95,6 +103,19 @@ mod tests {
         assert!(outage.attempt(now + WAIT, WAIT).is_some(), "an old outage is nobody's to wait for");
         scout.succeeded();
         assert!(!outage.is_younger_than(WAIT, now));
+    }
+
+    #[test]
+    fn an_outage_that_nobody_saw_end_is_forgotten() {
+        let (outage, now) = (Outage::default(), Instant::now());
+        let later = now + Duration::from_secs(3600);
+        outage.attempt(now, WAIT).unwrap().failed(&refused(), now);
+        let again = outage.attempt(later, WAIT).unwrap();
+        again.failed(&refused(), later);
+        assert!(outage.is_younger_than(WAIT, later), "an hour later it is another one");
+        let last = outage.attempt(later + WAIT, WAIT).unwrap();
+        last.failed(&refused(), later + WAIT);
+        assert!(!outage.is_younger_than(WAIT, later + WAIT), "and no newer one as long as it is seen");
     }
 
     #[test]
