@@ -1,6 +1,6 @@
 //! The contract step: does the slot say of its models what the active one says, as far as clients rely on it?
 
-use std::{collections::BTreeSet, fmt::Write as _};
+use std::{collections::BTreeSet, fmt::Write as _, time::Duration};
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, uri::PathAndQuery};
@@ -11,7 +11,7 @@ use super::{
     golden::Request,
     terms::{Terms, Unread},
 };
-use crate::{config::settings::ServiceSettings, upstream::Endpoint};
+use crate::{api::EndpointHealth, config::settings::ServiceSettings, upstream::Endpoint};
 
 /// Compares what the active slot says with what each endpoint says. Skipped where the active slot says nothing; an active
 /// slot that cannot be asked any more must not keep traffic from leaving it.
@@ -19,7 +19,12 @@ pub(super) async fn contract(gate: &Gate) -> Finding {
     let mut evidence = Vec::new();
     let (mut compared, mut kept) = (false, true);
     for path in questions(gate) {
-        let Some(agreed) = agreed(gate, &path, &mut evidence).await else { continue };
+        let agreed = match agreed(gate, &path, &mut evidence).await {
+            Ok(agreed) => agreed,
+            Err(Silence::Nothing) => continue,
+            // Nobody is there to ask about the other models, and waiting for it would use the gate's time up.
+            Err(Silence::Nobody) => break,
+        };
         compared = true;
         for endpoint in &gate.endpoints {
             let line = match terms(endpoint, &path, &gate.settings).await {
@@ -49,21 +54,36 @@ fn nothing(evidence: &[String]) -> String {
     text
 }
 
-/// What the active slot says: the first of its endpoints that says something.
-async fn agreed(gate: &Gate, path: &PathAndQuery, evidence: &mut Vec<String>) -> Option<Terms> {
-    for endpoint in &gate.active {
-        match terms(endpoint, path, &gate.settings).await {
-            Ok(terms) => return Some(terms),
-            Err(unread) => evidence.push(format!("{}: GET {path}: {unread}", endpoint.settings)),
+/// Why there is nothing to compare with.
+enum Silence {
+    /// The slot answers, and says nothing of this.
+    Nothing,
+    /// Nobody answers.
+    Nobody,
+}
+
+/// What the active slot says: the first of its endpoints that says something, healthy ones first.
+async fn agreed(gate: &Gate, path: &PathAndQuery, evidence: &mut Vec<String>) -> Result<Terms, Silence> {
+    let mut active: Vec<_> = gate.active.iter().collect();
+    active.sort_by_key(|endpoint| endpoint.health() != EndpointHealth::Healthy);
+    let mut silence = Silence::Nobody;
+    for endpoint in active.into_iter().take(ACTIVE_ASKED_MAX) {
+        let unread = match terms(endpoint, path, &gate.settings).await {
+            Ok(terms) => return Ok(terms),
+            Err(unread) => unread,
+        };
+        if !matches!(unread, Unread::Silent(_)) {
+            silence = Silence::Nothing;
         }
+        evidence.push(format!("{}: GET {path}: {unread}", endpoint.settings));
     }
-    None
+    Err(silence)
 }
 
 async fn terms(endpoint: &Endpoint, path: &PathAndQuery, settings: &ServiceSettings) -> Result<Terms, Unread> {
     let target = endpoint.http().ok_or(Unread::NoAddress)?;
     let request = Request::new(Method::GET, path.clone(), &HeaderMap::new(), Bytes::new());
-    let bounds = Bounds { timeout: settings.health.timeout, answer_bytes_max: ANSWER_BYTES_MAX };
+    let bounds = Bounds { timeout: settings.health.timeout.min(TIMEOUT_MAX), answer_bytes_max: ANSWER_BYTES_MAX };
     let answer = ask(target, &request, settings, bounds).await.map_err(|none| Unread::Silent(none.reason))?;
     Terms::read(&answer)
 }
@@ -97,6 +117,9 @@ fn model_of(path: &str) -> Option<String> {
 }
 
 const MODELS: &str = "/v1/models";
+/// A slot that hangs must not use up the time of the gate that lets traffic leave it.
+const ACTIVE_ASKED_MAX: usize = 3;
+const TIMEOUT_MAX: Duration = Duration::from_secs(5);
 const MODELS_MAX: usize = 10_000;
 const ANSWER_BYTES_MAX: u64 = 1 << 20;
 

@@ -39,7 +39,7 @@ pub(super) enum Unread {
     Status(u16),
     #[error("the answer did not end well")]
     Incomplete,
-    #[error("answered 200, but neither with a model's inputs and outputs nor with a list of models")]
+    #[error("answered 200, but not with a model's inputs and outputs, or a list of models")]
     Strange,
 }
 

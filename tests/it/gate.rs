@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use crate::support::{
     client::{Conn, get},
     config::Config,
+    grpc_origin::GrpcOrigin,
     load::{Kind, Load, assert_no_failures},
     origin::{Origin, Ready, Trouble},
     proxy::Proxy,
@@ -129,6 +130,34 @@ async fn an_answer_of_a_gibibyte_is_given_up() {
     let (_, said) = step(&refused(&proxy).await["gate"], "golden");
     assert!(said.contains("an answer longer than 1048576 bytes"), "{said}");
     assert!(green.shared.written.load(SeqCst) < 64 << 20, "what the sockets hold, and no more");
+}
+
+/// gRPC goes to the gRPC address. Fails when: in `checks::rehearsal`, `target` gives every request the HTTP address; in
+/// `checks::ask`, trailers are lost.
+#[tokio::test]
+async fn golden_requests_speak_grpc_too() {
+    let (blue, green) = (Origin::start("blue").await, Origin::start("green").await);
+    let (blue_grpc, green_grpc) = (GrpcOrigin::start("blue").await, GrpcOrigin::start("green").await);
+    let dir = tempfile::tempdir().unwrap();
+    let config = Config::pair_with_grpc((&blue, &blue_grpc), (&green, &green_grpc));
+    let config = config.service(|service| service.tables = format!("[service.gate]\n{WITH_GOLDEN}\n"));
+    std::fs::write(dir.path().join("verdigris.toml"), config.text()).unwrap();
+    let call = |name, method, message, expect| {
+        format!(
+            "{{\"name\": \"{name}\", \"request\": {{\"grpc\": {{\"method\": \"/test.Echo/{method}\", \"base64\": \"{message}\"}}}}, \"expect\": {expect}}}\n"
+        )
+    };
+    // "hello", and "green:hello".
+    let golden = call("unary", "Unary", "aGVsbG8=", "{\"message_base64\": \"Z3JlZW46aGVsbG8=\"}")
+        + &call("fails", "Fail", "aGVsbG8=", "{\"grpc_status\": 5}");
+    std::fs::write(dir.path().join("golden.jsonl"), golden).unwrap();
+    let proxy = Proxy::in_dir(dir).await;
+    proxy.admin.until_healthy("iris").await;
+    let (result, said) = step(&proxy.switch("green").await["gate"], "golden");
+    assert_eq!((result.as_str(), said.contains("2 of 2")), ("pass", true), "{said}");
+    let reply = proxy.admin.try_switch("iris", json!({"to": "blue"})).await;
+    assert_eq!(reply.status, 409, "{}", reply.text);
+    assert!(step(&reply.json["gate"], "golden").1.contains("1 of 2"), "{}", reply.text);
 }
 
 /// A model's metadata with one output.
