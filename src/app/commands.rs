@@ -4,7 +4,7 @@ use std::{future::poll_fn, io, path::Path, pin::pin, task::Poll};
 
 use anyhow::Context as _;
 
-use super::{Options, Running, start};
+use super::{Ended, Options, Running, start};
 use crate::{
     cli::{self, Args, Command, ExitCode},
     config, control,
@@ -38,8 +38,13 @@ fn say(to: &mut dyn io::Write, text: &str) {
 
 fn run(config: &Path) -> anyhow::Result<ExitCode> {
     let options = Options { signals: true, ..Options::new(config) };
-    start(options)?.join();
-    Ok(ExitCode::Done)
+    match start(options)?.join() {
+        Ended::InOrder => Ok(ExitCode::Done),
+        Ended::WithoutWorkers => anyhow::bail!("every worker has ended by a defect; the log says why: start it again"),
+        Ended::WithoutControl => {
+            anyhow::bail!("the control plane has ended by a defect; the log says why: start it again")
+        }
+    }
 }
 
 /// Tells every problem of a config file, of the certificates and of the golden files that it names; binds nothing.

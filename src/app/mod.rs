@@ -9,5 +9,5 @@ mod shutdown;
 mod start;
 
 pub use commands::execute;
-pub use running::{AdminAddr, Options, Running};
+pub use running::{AdminAddr, Ended, Options, Running};
 pub use start::start;

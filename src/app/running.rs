@@ -41,6 +41,17 @@ impl fmt::Display for AdminAddr {
     }
 }
 
+/// How a proxy came to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// It was asked to.
+    InOrder,
+    /// Every worker had ended by a defect, and nobody could be served any more.
+    WithoutWorkers,
+    /// The control plane ended by a defect.
+    WithoutControl,
+}
+
 /// A running proxy. Dropping it begins its shutdown and does not wait.
 #[derive(Debug)]
 pub struct Running {
@@ -48,7 +59,7 @@ pub struct Running {
     pub(super) admin_addr: AdminAddr,
     pub(super) handle: Handle,
     pub(super) stop: watch::Sender<Stop>,
-    pub(super) thread: Option<thread::JoinHandle<()>>,
+    pub(super) thread: Option<thread::JoinHandle<Ended>>,
 }
 
 impl Running {
@@ -85,11 +96,9 @@ impl Running {
     }
 
     /// Returns when the proxy has ended.
-    pub fn join(mut self) {
-        if let Some(thread) = self.thread.take() {
-            // A panic in it has been reported by the panic hook.
-            let _ = thread.join();
-        }
+    pub fn join(mut self) -> Ended {
+        // A panic in it has been reported by the panic hook.
+        self.thread.take().map_or(Ended::InOrder, |thread| thread.join().unwrap_or(Ended::WithoutControl))
     }
 }
 

@@ -11,7 +11,7 @@ use anyhow::Context as _;
 use tokio::sync::watch;
 
 use super::{
-    AdminAddr, Options, Running,
+    AdminAddr, Ended, Options, Running,
     shutdown::{Signals, Stop, shut_down, until},
 };
 use crate::{
@@ -87,7 +87,7 @@ fn prepare(options: Options, loaded: Loaded) -> anyhow::Result<Prepared> {
 
 type Ready = mpsc::Sender<anyhow::Result<(Handle, AdminAddr)>>;
 
-fn control_thread(prepared: Prepared, stopped: watch::Receiver<Stop>, ready: &Ready) {
+fn control_thread(prepared: Prepared, stopped: watch::Receiver<Stop>, ready: &Ready) -> Ended {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .thread_name("control")
@@ -96,32 +96,44 @@ fn control_thread(prepared: Prepared, stopped: watch::Receiver<Stop>, ready: &Re
         .context("no runtime for the control plane");
     match runtime {
         Ok(runtime) => runtime.block_on(run(prepared, stopped, ready)),
-        Err(error) => drop(ready.send(Err(error))),
+        Err(error) => {
+            drop(ready.send(Err(error)));
+            Ended::InOrder
+        }
     }
 }
 
-async fn run(prepared: Prepared, mut stopped: watch::Receiver<Stop>, ready: &Ready) {
+/// Serves to the end. A start that fails is told by `ready`.
+async fn run(prepared: Prepared, mut stopped: watch::Receiver<Stop>, ready: &Ready) -> Ended {
+    let refuse = |error| {
+        drop(ready.send(Err(error)));
+        Ended::InOrder
+    };
     let signals = match prepared.signals.then(Signals::register).transpose() {
         Ok(signals) => signals,
-        Err(error) => return drop(ready.send(Err(anyhow::Error::new(error).context("signals cannot be listened to")))),
+        Err(error) => return refuse(anyhow::Error::new(error).context("signals cannot be listened to")),
     };
     let parts = match build(prepared).await {
         Ok(parts) => parts,
-        Err(error) => return drop(ready.send(Err(error))),
+        Err(error) => return refuse(error),
     };
     if ready.send(Ok((parts.handle.clone(), parts.admin_addr.clone()))).is_err() {
-        return; // Whoever started us is gone.
+        return Ended::InOrder; // Whoever started us is gone.
     }
     let (down, mut signalled) = watch::channel(Stop::No);
     if let Some(signals) = signals {
         tokio::spawn(signals.listen(parts.handle.clone(), down));
     }
     let wanted = until(&mut stopped, &mut signalled, Stop::Gracefully);
-    tokio::select! {
-        () = parts.acceptor.run() => {}
-        () = wanted => {}
+    let ended = tokio::select! {
+        () = parts.acceptor.run() => Ended::WithoutWorkers,
+        () = wanted => Ended::InOrder,
+    };
+    if ended == Ended::WithoutWorkers {
+        tracing::error!("Every worker has ended, so nobody can be served: the process ends, to be started again.");
     }
     shut_down(parts, stopped, signalled).await;
+    ended
 }
 
 /// Everything that runs.

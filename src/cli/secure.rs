@@ -2,14 +2,14 @@
 
 use std::{error::Error, io, sync::Arc};
 
-use rustls::{AlertDescription, CertificateError, ClientConfig, RootCertStore, pki_types::ServerName};
+use rustls::{AlertDescription, CertificateError, ClientConfig, pki_types::ServerName};
 use tokio::net::TcpStream;
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
 use super::{address::AdminAddress, args::ClientOptions, error::CliError};
 use crate::{
     config::KeyPairFiles,
-    net::tls::{client_config, key_pair, roots},
+    net::tls::{client_config, key_pair, roots, system_roots},
 };
 
 /// How to speak TLS with one admin API.
@@ -23,12 +23,12 @@ impl Secure {
     pub(super) fn new(options: &ClientOptions, authority: &str) -> Result<Self, CliError> {
         let unusable = |error: &dyn Error| CliError::TlsFile(error.to_string());
         let roots = match &options.ca {
-            Some(path) => roots(path).map_err(|error| unusable(&error))?,
+            Some(path) => Arc::new(roots(path).map_err(|error| unusable(&error))?),
             None => system_roots(),
         };
         let identity =
             identity(options)?.map(|files| key_pair(&files)).transpose().map_err(|error| unusable(&error))?;
-        let config = client_config(roots, identity, &[b"http/1.1"]).map_err(|error| unusable(&error))?;
+        let config = client_config(roots, identity, &[b"http/1.1"]);
         let parsed = authority.parse::<http::uri::Authority>().ok();
         let host = parsed.as_ref().map_or(authority, |parsed| parsed.host());
         let name = ServerName::try_from(host.trim_start_matches('[').trim_end_matches(']').to_owned());
@@ -54,13 +54,6 @@ fn identity(options: &ClientOptions) -> Result<Option<KeyPairFiles>, CliError> {
         (Some(_), None) => Err(CliError::Usage("--cert needs --key, the file with its private key".to_owned())),
         (None, Some(_)) => Err(CliError::Usage("--key needs --cert, the file with its certificate".to_owned())),
     }
-}
-
-/// What the system trusts. Where that cannot be read nobody is trusted, and the handshake says so.
-fn system_roots() -> RootCertStore {
-    let mut roots = RootCertStore::empty();
-    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    roots
 }
 
 /// Why there was no handshake, in words that say what to do.

@@ -18,12 +18,9 @@ pub type TlsClients = BTreeMap<ServiceName, Arc<TlsClient>>;
 pub fn read_tls_files(loaded: &Loaded, config: &Path) -> Result<TlsClients, Problems> {
     let (mut clients, mut problems) = (TlsClients::new(), Vec::<Problem>::new());
     for (index, service) in loaded.settings.services.iter().enumerate() {
-        match TlsClient::load(&service.tls) {
+        match TlsClient::load(&format!("service[{index}].tls"), &service.tls) {
             Ok(client) => drop(clients.insert(service.name.clone(), client)),
-            Err(bad) => {
-                let key = format!("service[{index}].tls.{}", bad.key);
-                problems.push(loaded.problem(config, &key, bad.to_string(), Some(bad.hint.to_owned())));
-            }
+            Err(bad) => problems.push(loaded.problem(config, &bad.key, bad.error.to_string(), None)),
         }
     }
     if problems.is_empty() { Ok(clients) } else { Err(problems.into()) }

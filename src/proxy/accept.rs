@@ -3,7 +3,7 @@
 //! One listening socket and one acceptor spread connections evenly, which a group of sockets with SO_REUSEPORT does not,
 //! and closing it loses no other worker's queue.
 
-use std::{io, time::Duration};
+use std::{convert::Infallible, io, time::Duration};
 
 use tokio::net::TcpListener;
 
@@ -31,8 +31,22 @@ impl Acceptor {
         Ok(Self { listener: TcpListener::from_std(listener)?, workers, connections_max })
     }
 
-    /// Accepts clients. Cancel-safe: a client is either placed or still in the kernel's queue.
+    /// Accepts clients; returns only when every worker has ended, because then nobody serves them. Cancel-safe: a
+    /// client is either placed or still in the kernel's queue.
     pub async fn run(&self) {
+        tokio::select! {
+            never = self.accept_clients() => match never {},
+            () = self.all_ended() => {}
+        }
+    }
+
+    async fn all_ended(&self) {
+        for worker in &self.workers {
+            worker.ended().await;
+        }
+    }
+
+    async fn accept_clients(&self) -> Infallible {
         let mut complained = false;
         loop {
             if self.connections() >= self.connections_max {

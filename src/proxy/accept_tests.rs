@@ -53,3 +53,18 @@ async fn a_worker_that_has_ended_costs_no_client() {
     assert_eq!(lost.connections(), 0, "what was not given is not counted");
     alive.tell(Command::Finish).await;
 }
+
+/// Fails when: `run` goes on accepting clients whom nobody will serve.
+#[tokio::test]
+async fn without_workers_nobody_is_accepted() {
+    let mut lost = Vec::new();
+    for index in 0..2 {
+        let (worker, thread) = spawn_worker(options(index), || panic!("injected")).unwrap();
+        assert!(tokio::task::spawn_blocking(move || thread.join()).await.unwrap().is_err(), "its thread has panicked");
+        lost.push(worker);
+    }
+    let listener = crate::net::bind("127.0.0.1:0".parse().unwrap(), "proxy.listen").unwrap();
+    let acceptor = Acceptor::new(listener, lost, 100).unwrap();
+    let ended = tokio::time::timeout(std::time::Duration::from_secs(10), acceptor.run()).await;
+    assert!(ended.is_ok(), "it waits for clients");
+}

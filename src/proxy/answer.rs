@@ -22,6 +22,11 @@ impl Failure {
     }
 }
 
+/// What cannot be, and is told all the same.
+pub(super) fn internal(what: &str) -> Failure {
+    Failure::new(FailureKind::Internal, format!("a defect of the proxy: {what}"))
+}
+
 /// The answer to a failure: a JSON body with `x-verdigris-error`, or for a gRPC call a status without a message
 /// ("trailers-only"), so that its client library reports the reason and not a protocol error.
 pub(super) fn failure(exchange: &Rc<Exchange>, failure: &Failure, version: Version) -> Response<AnswerBody> {

@@ -1,34 +1,27 @@
 //! Sends a request to an endpoint of its slot, and again where that is permitted.
 
 use std::{
-    future::poll_fn,
-    pin::pin,
     rc::Rc,
     sync::Arc,
-    task::Poll,
     time::{Duration, Instant},
 };
 
-use http::{HeaderValue, Request, Response, Uri, Version, header, request::Parts};
+use http::{HeaderValue, Response, Version, header, request::Parts};
 use http_body::Body as _;
 use hyper::{body::Incoming, upgrade::OnUpgrade};
 
 use super::{
-    answer::Failure,
-    arrival::{self, Reuse},
+    answer::{Failure, internal},
     assign,
-    body::{AnswerBody, RelayParts},
+    body::AnswerBody,
     exchange::{Exchange, Held},
-    headers, interim, outcome, replay, retry, rewrite, tunnel, turn,
+    interrupt::{interrupted, until_interrupt},
+    outcome, replay, retry, rewrite, turn,
 };
 use crate::{
     ids::EndpointId,
-    net,
     telemetry::FailureKind,
-    upstream::{
-        BodyBounds, Choice, Conn, InFlight, LocalEndpoint, Pool, RequestBody, SendError, SharedBody,
-        lease::{Interrupt, Lease, LeaseKind},
-    },
+    upstream::{BodyBounds, Choice, Conn, InFlight, LocalEndpoint, Pool, SendError, SharedBody, lease::Interrupt},
 };
 
 /// Sends the request upstream and gives back the answer, its body still running.
@@ -74,7 +67,7 @@ pub(super) struct Courier<'a> {
     /// `None` if the request has no body.
     pub(super) body: Option<SharedBody>,
     /// The client's end of a tunnel, and the protocols that it asked for.
-    upgrade: Option<(OnUpgrade, HeaderValue)>,
+    pub(super) upgrade: Option<(OnUpgrade, HeaderValue)>,
     /// The service's policy permits sending it again.
     pub(super) may_replay: bool,
     /// Times that it was sent, or was to be.
@@ -93,8 +86,8 @@ pub(super) struct Courier<'a> {
 /// The head of an answer, and where it came from.
 pub(super) struct Arrived {
     pub(super) answer: Response<Incoming>,
-    conn: Conn,
-    in_flight: InFlight,
+    pub(super) conn: Conn,
+    pub(super) in_flight: InFlight,
 }
 
 impl Courier<'_> {
@@ -247,52 +240,6 @@ impl Courier<'_> {
         }
     }
 
-    /// The request as this connection is to have it. A copy of the head stays here if it may be needed again.
-    fn request(&mut self, held: &Held, pool: &Pool, conn: &Conn) -> Result<Request<RequestBody>, Failure> {
-        let head = if self.may_replay || conn.speaks_http2() { self.head.as_mut().map(lend) } else { self.head.take() };
-        let mut head = head.ok_or_else(|| internal("the request is out"))?;
-        let expectation = self.exchange.expectation.get();
-        if conn.speaks_http2() {
-            let (scheme, default) =
-                pool.target().map_or(("http", "localhost"), |target| (target.scheme(), target.authority.as_str()));
-            to_http2(&mut head, scheme, default)?;
-            // hyper does not tell what an HTTP/2 server says before its answer.
-            if let Some(expectation) = expectation {
-                head.headers.remove(header::EXPECT);
-                expectation.fulfil();
-            }
-        } else {
-            head.version = Version::HTTP_11;
-            if self.body.is_some() && !head.headers.contains_key(header::CONTENT_LENGTH) {
-                // The HTTP library would send a GET without its body otherwise.
-                head.headers.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
-            }
-            if self.body.is_none() && expects_body(&head) && !head.headers.contains_key(header::CONTENT_LENGTH) {
-                head.headers.insert(header::CONTENT_LENGTH, HeaderValue::from_static("0"));
-            }
-            if !head.headers.contains_key(header::HOST)
-                && let Some(target) = pool.target()
-            {
-                let host =
-                    HeaderValue::from_str(&target.authority).map_err(|_invalid| internal("the endpoint's name"))?;
-                head.headers.insert(header::HOST, host);
-            }
-        }
-        let first_byte = retry::patience(self, held);
-        let body = match &self.body {
-            Some(body) => body.attempt(held.lease.clone(), first_byte),
-            None => {
-                held.lease.set_deadline(first_byte.map(|limit| Instant::now() + limit));
-                RequestBody::Empty
-            }
-        };
-        let mut request = Request::from_parts(head, body);
-        if self.exchange.client.conn.takes_interim() && !conn.speaks_http2() {
-            interim::pass_on(&mut request, &self.exchange.client.conn, expectation.cloned());
-        }
-        Ok(request)
-    }
-
     /// Ok if the request may be sent again on a fresh connection.
     fn after_failure(
         &mut self,
@@ -335,127 +282,6 @@ impl Courier<'_> {
     pub(super) fn is_whole(&self) -> bool {
         self.head.is_some() && self.body.as_ref().is_none_or(SharedBody::is_whole)
     }
-
-    /// The head of the answer is here: nothing can be replayed from now on.
-    fn arrive(&mut self, held: &Held, arrived: Arrived) -> Result<Response<AnswerBody>, Failure> {
-        held.lease.set_deadline(None);
-        if let Some(body) = &self.body {
-            body.stop_keeping();
-            if !body.has_ended() {
-                // The server may be done with a client that still sends: closing must not erase the answer.
-                self.exchange.client.conn.must_linger();
-            }
-        }
-        let Arrived { mut answer, conn, in_flight } = arrived;
-        if answer.status() == http::StatusCode::SWITCHING_PROTOCOLS {
-            let agreed = self.upgrade.take().filter(|(_, asked)| tunnel::is_agreed(asked, answer.headers()));
-            let Some((client, _)) = agreed else {
-                return Err(Failure::new(FailureKind::UpstreamMalformed, "the endpoint changed protocols unasked"));
-            };
-            let upstream = hyper::upgrade::on(&mut answer);
-            return Ok(tunnel::open(self.exchange, held, answer.map(drop), client, upstream, in_flight));
-        }
-        let (mut head, incoming) = answer.into_parts();
-        let keep_alive = headers::keep_alive_timeout(&head.headers);
-        let closes = headers::says_close(&head.headers);
-        let mut reuse = arrival::settle(&mut head)?;
-        headers::end_hop(&mut head.headers);
-        headers::edit(&mut head.headers, &held.service.service.settings.answer);
-        headers::disown(&mut head.headers);
-        headers::mark(&mut head.headers, self.exchange);
-        head.version = Version::HTTP_11;
-        self.classify(held, &head.headers);
-        self.exchange.answered(head.status.as_u16(), true);
-        let unasked = self.exchange.leaves_body_unasked();
-        if unasked || self.leaves_body_unread(closes) {
-            head.headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
-        }
-        if unasked {
-            reuse = Reuse::Never;
-        }
-        held.lease.set_abort(net::Abort::current());
-        let body = AnswerBody::relay(RelayParts {
-            incoming,
-            request: self.body.take().filter(|body| !body.has_ended()),
-            exchange: self.exchange.clone(),
-            conn,
-            in_flight,
-            reusable: reuse == Reuse::Safe,
-            keep_alive,
-            watch_messages: self.exchange.is_grpc,
-            idle: held.service.service.settings.timeouts.idle,
-        });
-        Ok(Response::from_parts(head, body))
-    }
-
-    /// An early answer: the rest of the body may come while nobody reads it, and must not erase the answer. If the
-    /// server `closes`, nobody will read it at all, and the client is told that its connection ends too.
-    fn leaves_body_unread(&self, closes: bool) -> bool {
-        let is_early = self.body.as_ref().is_some_and(|body| !body.has_ended());
-        if is_early {
-            self.exchange.client.conn.must_linger();
-        }
-        is_early && closes && !self.exchange.is_grpc
-    }
-
-    /// Tells streams from single answers, for whoever waits for a drain.
-    fn classify(&self, held: &Held, fields: &http::HeaderMap) {
-        let request_open = self.exchange.is_grpc && self.body.as_ref().is_some_and(|body| !body.has_ended());
-        let kind = fields.get(header::CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
-        let streams =
-            [&b"text/event-stream"[..], b"application/x-ndjson", b"application/jsonl", b"multipart/x-mixed-replace"];
-        if request_open || streams.iter().any(|stream| kind.starts_with(stream)) {
-            held.lease.classify(LeaseKind::Stream);
-            held.lease.lift_limit(FailureKind::RequestTimeout);
-        }
-    }
-}
-
-/// A server may take the lack of a length for a fault in these (RFC 9110 section 8.6), and HTTP/2 needs none.
-fn expects_body(head: &Parts) -> bool {
-    use http::Method;
-    [Method::POST, Method::PUT, Method::PATCH].contains(&head.method)
-}
-
-/// Gives the head away and keeps a copy.
-fn lend(head: &mut Parts) -> Parts {
-    let copy = rewrite::copy(head);
-    std::mem::replace(head, copy)
-}
-
-/// HTTP/2's form: the authority in the target, no `Host`.
-fn to_http2(head: &mut Parts, scheme: &str, default_authority: &str) -> Result<(), Failure> {
-    let host = head.headers.remove(header::HOST);
-    let authority = host.as_ref().and_then(|host| host.to_str().ok()).unwrap_or(default_authority);
-    let target = head.uri.path_and_query().map_or("/", |target| target.as_str()).to_owned();
-    let uri = Uri::builder().scheme(scheme).authority(authority).path_and_query(target).build();
-    head.uri =
-        uri.map_err(|_invalid| Failure::new(FailureKind::BadRequest, "the request target cannot be sent over HTTP/2"))?;
-    head.version = Version::HTTP_2;
-    head.headers.remove(header::CONNECTION);
-    head.headers.remove(header::UPGRADE);
-    Ok(())
-}
-
-/// The future's output, unless the lease's holder has to stop first.
-pub(super) async fn until_interrupt<F: Future>(lease: &Lease, future: F) -> Result<F::Output, Interrupt> {
-    let mut future = pin!(future);
-    poll_fn(|cx| match future.as_mut().poll(cx) {
-        Poll::Ready(output) => Poll::Ready(Ok(output)),
-        Poll::Pending => lease.poll_interrupt(cx).map(Err),
-    })
-    .await
-}
-
-pub(super) fn interrupted(interrupt: Interrupt) -> Failure {
-    match interrupt {
-        Interrupt::OverLimit(kind @ FailureKind::DeadlineExceeded) => {
-            Failure::new(kind, "the call was not done within its grpc-timeout")
-        }
-        Interrupt::OverLimit(kind) => Failure::new(kind, "the request took longer than it may in all"),
-        Interrupt::Cut => Failure::new(FailureKind::DrainCut, "the slot's drain deadline is over"),
-        Interrupt::TimedOut => Failure::new(FailureKind::UpstreamTimeout, "no answer within timeouts.first_byte"),
-    }
 }
 
 /// What the client did wrong with its body.
@@ -466,10 +292,6 @@ fn client_fault(kind: FailureKind) -> Failure {
         _ => "the request body broke off or was malformed",
     };
     Failure::new(kind, message)
-}
-
-fn internal(what: &str) -> Failure {
-    Failure::new(FailureKind::Internal, format!("a defect of the proxy: {what}"))
 }
 
 /// Shortest time between two complaints about endpoints in a worker's log.

@@ -15,7 +15,8 @@ use tower::retry::budget::Budget as _;
 use super::{
     answer::Failure,
     exchange::Held,
-    forward::{Courier, interrupted, until_interrupt},
+    forward::Courier,
+    interrupt::{interrupted, until_interrupt},
     outcome,
 };
 use crate::{

@@ -7,7 +7,8 @@ use std::time::Instant;
 use super::{
     answer::Failure,
     exchange::Held,
-    forward::{Courier, interrupted, until_interrupt},
+    forward::Courier,
+    interrupt::{interrupted, until_interrupt},
 };
 use crate::{telemetry::FailureKind, upstream::lease::Interrupt};
 

@@ -104,6 +104,11 @@ impl WorkerHandle {
         self.inbox.is_closed()
     }
 
+    /// Returns when it takes no more commands; see [`WorkerHandle::has_ended`]. Cancel-safe.
+    pub(super) async fn ended(&self) {
+        self.inbox.closed().await;
+    }
+
     /// Tells the worker something; waits for room in its inbox. False if the worker has ended.
     pub async fn tell(&self, command: Command) -> bool {
         self.inbox.send(command).await.is_ok()
@@ -132,7 +137,8 @@ impl Drop for Alarm {
             tracing::error!(
                 worker = self.index,
                 "A worker has ended unexpectedly, and its clients were cut off. The other workers serve on and take the \
-                 new clients; restart the proxy to get all of them back, and report this with the log."
+                 new clients; without others the proxy ends. Restart it to get all of them back, and report this with \
+                 the log."
             );
         }
     }

@@ -36,6 +36,6 @@ pub use names::{Resolve, Resolving, SystemResolver};
 pub use orders::{Order, Workers};
 pub use pool::{Choice, Conn, Pool, PoolLimits, SendError};
 pub use stream::UpstreamStream;
-pub use tls::{BadTlsFile, TlsClient};
+pub use tls::TlsClient;
 pub use turnstile::{Place, Turnstile};
 pub use wire::{WireFacts, cut_upgraded};

@@ -216,7 +216,7 @@ async fn files_are_checked_with_the_config_and_read_again_with_it() {
     assert_eq!(refused.status, 422, "{}", refused.text);
     let line = 1 + config.text().lines().position(|line| line.starts_with("ca =")).unwrap();
     let place = format!("verdigris.toml:{line}:6: service[0].tls.ca: ");
-    assert!(refused.text.contains(&place) && refused.text.contains("holds no certificate"), "{}", refused.text);
+    assert!(refused.text.contains(&place) && refused.text.contains("has no certificate in it"), "{}", refused.text);
     fs::copy(new.path("ca.pem"), &ca).unwrap();
     let reply = proxy.admin.call("POST", "/v1/config/reload", None).await;
     assert!(reply.status == 200 && reply.text.contains("files of service.tls changed"), "{}", reply.text);

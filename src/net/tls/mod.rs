@@ -18,7 +18,7 @@ mod server;
 #[cfg(test)]
 mod tests;
 
-pub use client::client_config;
+pub use client::{client_config, system_roots};
 pub use facts::{Facts, facts};
 pub use listeners::{PreparedListeners, TlsListeners};
 pub use load::{TlsFileError, key_pair, roots};

@@ -5,7 +5,7 @@ use std::{
     net::{SocketAddr, TcpListener},
     path::Path,
     process::{Child, Command, ExitStatus, Stdio},
-    sync::atomic::{AtomicU16, Ordering::SeqCst},
+    sync::atomic::{AtomicU32, Ordering::SeqCst},
 };
 
 use tokio::net::TcpStream;
@@ -19,15 +19,24 @@ pub(crate) struct Binary {
     child: Child,
 }
 
-/// An address that nobody has. Below the range from which outgoing connections take theirs, so that it stays free
-/// while the process is down.
+/// An address that nobody has, and that stays free while who listens on it is down.
 pub(crate) fn free_address() -> SocketAddr {
-    static NEXT: AtomicU16 = AtomicU16::new(0);
-    let start = 10_000 + u16::try_from(std::process::id() % 20_000).unwrap();
+    free_listener().local_addr().unwrap()
+}
+
+/// A listener on an address that stays free when it ends: below the range from which outgoing connections take theirs.
+/// Runs side by side begin at different places.
+pub(crate) fn free_listener() -> TcpListener {
+    const FIRST: u32 = 10_000;
+    const PORTS: u32 = 22_000;
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let start = std::process::id().wrapping_mul(7_919);
     loop {
-        let addr = SocketAddr::from(([127, 0, 0, 1], start + NEXT.fetch_add(1, SeqCst)));
-        if TcpListener::bind(addr).is_ok() {
-            return addr;
+        let port = FIRST + start.wrapping_add(NEXT.fetch_add(1, SeqCst)) % PORTS;
+        let addr = SocketAddr::from(([127, 0, 0, 1], u16::try_from(port).unwrap()));
+        if let Ok(listener) = TcpListener::bind(addr) {
+            listener.set_nonblocking(true).unwrap();
+            return listener;
         }
     }
 }

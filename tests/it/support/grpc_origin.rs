@@ -31,7 +31,10 @@ use tokio::{
     task::{AbortHandle, JoinHandle},
 };
 
-use super::grpc_wire::{Messages, frame, pass};
+use super::{
+    binary::free_listener,
+    grpc_wire::{Messages, frame, pass},
+};
 
 pub(crate) struct GrpcShared {
     pub(crate) colour: String,
@@ -56,7 +59,7 @@ pub(crate) struct GrpcOrigin {
 
 impl GrpcOrigin {
     pub(crate) async fn start(colour: &str) -> Self {
-        Self::on(TcpListener::bind("127.0.0.1:0").await.unwrap(), colour)
+        Self::on(TcpListener::from_std(free_listener()).unwrap(), colour)
     }
 
     pub(crate) fn on(listener: TcpListener, colour: &str) -> Self {

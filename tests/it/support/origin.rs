@@ -20,6 +20,7 @@ use tokio::{
 };
 
 use super::{
+    binary::free_listener,
     script,
     wire::{Fields, Wire},
 };
@@ -111,9 +112,9 @@ pub(crate) struct Origin {
 }
 
 impl Origin {
+    /// Listens on an address that nobody takes while it is down.
     pub(crate) async fn start(colour: &str) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        Self::on(listener, colour)
+        Self::on(TcpListener::from_std(free_listener()).unwrap(), colour)
     }
 
     pub(crate) fn on(listener: TcpListener, colour: &str) -> Self {
