@@ -171,7 +171,7 @@ pub enum StepResult {
 /// One step of a gate with its evidence.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct GateStep {
-    /// `readiness`, …
+    /// `readiness`, `contract` or `golden`.
     pub name: String,
     pub result: StepResult,
     /// One line for each thing seen: endpoint, answer, time.

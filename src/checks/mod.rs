@@ -1,11 +1,17 @@
 //! Checks: what a slot must pass before traffic goes to it. Today that is readiness, of each endpoint.
 //!
-//! `golden` reads and judges golden requests; sending them is not its part.
+//! The steps of a gate, in their order: `readiness` → `contract` (what a server says of its models are `terms`) →
+//! `rehearsal` (sends golden requests, by `ask`; `golden` only reads and judges them).
 //!
 //! Invariants: a check reports evidence for each thing it saw; it ends within the limits it is given.
 //! Never: moves traffic. It says pass or fail; `control` decides.
 
+mod ask;
+mod contract;
+mod gate;
 pub mod golden;
 mod readiness;
+mod rehearsal;
+mod terms;
 
-pub use readiness::{Demand, Gate, run_gate};
+pub use gate::{Demand, Gate, run_gate};

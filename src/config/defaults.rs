@@ -6,8 +6,8 @@ use std::{
 };
 
 use super::settings::{
-    BalancePolicy, BalanceSettings, EjectionSettings, GrpcProbe, HealthSettings, HttpProbe, Limits, PoolSettings,
-    RetrySettings, ServiceLimits, ShutdownSettings, Timeouts,
+    BalancePolicy, BalanceSettings, EjectionSettings, GateSettings, GrpcProbe, HealthSettings, HttpProbe, Limits,
+    PoolSettings, RetrySettings, ServiceLimits, ShutdownSettings, Timeouts,
 };
 
 pub(super) const PROXY_LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
@@ -42,6 +42,9 @@ pub(super) const HEALTH: HealthSettings = HealthSettings {
     rise: 1,
     fall: 3,
 };
+
+pub(super) const GATE: GateSettings =
+    GateSettings { ready: 1, golden: None, contract: true, timeout: Duration::from_secs(120) };
 
 /// Generous: a model may think for minutes before a token, and only what is dead is to be ended.
 pub(super) const TIMEOUTS: Timeouts = Timeouts {

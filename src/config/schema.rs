@@ -111,6 +111,7 @@ pub(super) struct Service {
     pub(super) blue: Slot,
     pub(super) green: Slot,
     pub(super) health: Health,
+    pub(super) gate: Gate,
     pub(super) timeouts: Timeouts,
     pub(super) pool: Pool,
     pub(super) balance: Balance,
@@ -148,6 +149,15 @@ pub(super) struct Health {
     pub(super) timeout: Given<Quantity>,
     pub(super) rise: Given<i64>,
     pub(super) fall: Given<i64>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields, expecting = "a table")]
+pub(super) struct Gate {
+    pub(super) ready: Given<i64>,
+    pub(super) golden: Given<String>,
+    pub(super) contract: Given<bool>,
+    pub(super) timeout: Given<Quantity>,
 }
 
 #[derive(Debug, Default, Deserialize)]

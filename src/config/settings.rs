@@ -199,6 +199,7 @@ pub struct ServiceSettings {
     /// A slot without endpoints is an empty one. The slot named `active` is never empty.
     pub slots: PerSlot<SlotSettings>,
     pub health: HealthSettings,
+    pub gate: GateSettings,
     pub timeouts: Timeouts,
     pub pool: PoolSettings,
     pub balance: BalanceSettings,
@@ -318,6 +319,19 @@ pub struct HealthSettings {
     pub rise: u32,
     /// Failures in a row before a healthy endpoint counts as unhealthy.
     pub fall: u32,
+}
+
+/// `[service.gate]`: what a slot must pass before a switch to it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GateSettings {
+    /// Good readiness answers in a row, of every endpoint.
+    pub ready: u32,
+    /// The file of golden requests; already joined with the config file's directory.
+    pub golden: Option<PathBuf>,
+    /// What the active slot says of its models must stay.
+    pub contract: bool,
+    /// For all steps together.
+    pub timeout: Duration,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -4,6 +4,7 @@ use super::{
     clock,
     controller::{Controller, Open},
     describe::put_in,
+    gates::whole_gate,
     message::Message,
     refusal,
 };
@@ -46,11 +47,12 @@ impl Controller {
             }
             _ => entry.slots[change.slot()].endpoints.clone(),
         };
-        let demand = match change {
-            Change::Rollback { .. } => Demand::OneLive,
-            Change::Switch { .. } | Change::Replace { .. } => Demand::EveryEndpoint,
+        let active = &entry.slots[entry.machine.active()].endpoints;
+        let whole = whole_gate(&entry.settings, entry.golden.as_ref(), endpoints, active);
+        let gate = match change {
+            Change::Rollback { .. } => Gate { demand: Demand::OneLive, ..whole },
+            Change::Switch { .. } | Change::Replace { .. } => whole,
         };
-        let gate = Gate { endpoints, health: entry.settings.health.clone(), demand };
         let (service, inbox) = (service.clone(), self.around.inbox.clone());
         tokio::spawn(async move {
             let report = run_gate(gate).await;

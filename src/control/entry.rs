@@ -7,6 +7,7 @@ use tokio::sync::mpsc;
 
 use super::message::Message;
 use crate::{
+    checks::golden::Set,
     config::{EndpointSettings, ServiceSettings, SlotSettings},
     ids::{PerSlot, ServiceName, Slot},
     switch::Machine,
@@ -38,6 +39,8 @@ pub(super) struct Entry {
     pub(super) slots: PerSlot<SlotEntry>,
     /// How its endpoints with TLS are known.
     pub(super) tls: Arc<TlsClient>,
+    /// What `service.gate.golden` names.
+    pub(super) golden: Option<Arc<Set>>,
     /// What the table holds of it.
     pub(super) published: Arc<Service>,
 }
@@ -154,7 +157,7 @@ impl Entry {
             active: machine.active(),
             slots: PerSlot::from_fn(standby),
         });
-        let mut entry = Self { settings, file_active, machine, slots, tls, published };
+        let mut entry = Self { settings, file_active, machine, slots, tls, golden: None, published };
         entry.refresh(None, around);
         entry
     }

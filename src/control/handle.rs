@@ -12,6 +12,7 @@ use std::{
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
 use super::{
+    gates::whole_gate,
     message::{AskMessage, Message},
     overview::{Overview, ServiceView},
     refusal,
@@ -22,7 +23,7 @@ use crate::{
         ProxyStatus, ReloadReply, RollbackRequest, ServiceList, ServiceStatus, SlotUpdate, SwitchRequest, TestReply,
         WaitFor,
     },
-    checks::{Demand, Gate, run_gate},
+    checks::run_gate,
     config::{EndpointSettings, SlotSettings, parse_duration},
     ids::{Generation, Slot},
     net::tls::TlsListeners,
@@ -207,7 +208,7 @@ impl Handle {
     pub async fn test_slot(&self, name: &str, slot: Slot) -> Result<TestReply, Problem> {
         let view = self.view(name)?;
         let endpoints = view.slots[slot].endpoints.clone();
-        let gate = Gate { endpoints, health: view.settings.health.clone(), demand: Demand::EveryEndpoint };
+        let gate = whole_gate(&view.settings, view.golden.as_ref(), endpoints, &view.slots[view.active].endpoints);
         Ok(TestReply { service: view.settings.name.clone(), slot, gate: run_gate(gate).await })
     }
 

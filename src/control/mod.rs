@@ -9,6 +9,7 @@ mod controller;
 mod describe;
 mod effects;
 mod entry;
+mod gates;
 mod handle;
 mod message;
 mod news;
@@ -20,5 +21,6 @@ mod reload;
 mod tls;
 
 pub use controller::{ControllerOptions, StartError, start};
+pub use gates::{GoldenSets, read_golden_files};
 pub use handle::Handle;
 pub use tls::{TlsClients, read_tls_files};

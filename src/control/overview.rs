@@ -9,6 +9,7 @@ use crate::{
         DrainStatus, EndpointHealth, EndpointStatus, InFlight, ReloadStatus, RollbackStatus, ServiceStatus, SlotPhase,
         SlotStatus,
     },
+    checks::golden::Set,
     config::{MatchRule, ServiceSettings},
     ids::{Generation, PerSlot, ServiceName, Slot},
     switch::{Change, Stage},
@@ -28,6 +29,7 @@ pub(super) struct Overview {
 #[derive(Clone, Debug)]
 pub(super) struct ServiceView {
     pub(super) settings: Arc<ServiceSettings>,
+    pub(super) golden: Option<Arc<Set>>,
     pub(super) generation: Generation,
     pub(super) active: Slot,
     previous: Option<Slot>,
@@ -66,6 +68,7 @@ impl ServiceView {
         });
         Self {
             settings: entry.settings.clone(),
+            golden: entry.golden.clone(),
             generation: machine.generation(),
             active: machine.active(),
             previous: machine.previous(),

@@ -1,7 +1,7 @@
 //! Refusals in words: what, where, and what to do.
 
 use crate::{
-    api::{GateReport, Problem, ProblemKind},
+    api::{GateReport, Problem, ProblemKind, StepResult},
     ids::{Generation, ServiceName},
     switch::Refusal,
 };
@@ -41,8 +41,8 @@ pub(super) fn problem(
         )
         .hint(format!("switch to {} first", slot.other())),
         Refusal::GateFailed(slot) => {
-            let why = gate.as_ref().map(evidence).unwrap_or_default();
-            Problem::new(ProblemKind::Refused, format!("slot {slot} of service {service} is not ready{why}"))
+            let why = gate.as_ref().map_or_else(|| "is not ready".to_owned(), verdict);
+            Problem::new(ProblemKind::Refused, format!("slot {slot} of service {service} {why}"))
                 .hint("nothing changed; mend the slot and ask again, or overrule the gate with force")
         }
         Refusal::JournalFailed => Problem::new(
@@ -56,10 +56,19 @@ pub(super) fn problem(
     problem
 }
 
-fn evidence(gate: &GateReport) -> String {
-    let failed = gate.steps.iter().filter(|step| step.result == crate::api::StepResult::Fail);
-    let lines: Vec<_> = failed.flat_map(|step| step.evidence.iter().map(String::as_str)).collect();
-    if lines.is_empty() { String::new() } else { format!(": {}", lines.join("; ")) }
+/// What a failed gate says of its slot: `is not ready: …`, or which step it did not pass.
+pub(super) fn verdict(gate: &GateReport) -> String {
+    let Some(step) = gate.steps.iter().find(|step| step.result == StepResult::Fail) else {
+        return "is not ready".to_owned();
+    };
+    let verdict = match step.name.as_str() {
+        "readiness" => "is not ready".to_owned(),
+        "contract" => "does not keep the contract of the active one".to_owned(),
+        "golden" => "does not answer its golden requests rightly".to_owned(),
+        other => format!("did not pass {other}"),
+    };
+    let lines: Vec<_> = step.evidence.iter().map(|line| line.trim_start_matches("- ")).collect();
+    if lines.is_empty() { verdict } else { format!("{verdict}: {}", lines.join("; ")) }
 }
 
 /// No service of that name.

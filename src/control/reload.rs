@@ -9,6 +9,7 @@ use super::{
     controller::{Controller, ReloadWaiter, StartError},
     describe::{change_of, found_line, lost_line},
     entry::{Entry, SlotEntry},
+    gates::{GoldenSets, read_golden_files, whole_gate},
     message::ReloadGates,
     plan::{Known, KnownSlot, ServicePlan, plan},
     record,
@@ -16,7 +17,6 @@ use super::{
 };
 use crate::{
     api::{Event, Problem, ProblemKind, ReloadReply, ReloadStatus},
-    checks::{Demand, Gate},
     config::{self, FileContent, Loaded, Problems, ServiceSettings, SlotSettings},
     ids::{Generation, PerSlot, ServiceName, Slot},
     net::tls::{PreparedListeners, TlsListeners},
@@ -33,6 +33,7 @@ pub(super) struct ReloadJob {
     gates: ReloadGates,
     listeners: PreparedListeners,
     pub(super) tls: TlsClients,
+    golden: GoldenSets,
 }
 
 /// What a whole file comes to.
@@ -46,11 +47,13 @@ impl Controller {
     /// Takes over the file and the recorded state at start. Nothing is gated: what was recorded serves on.
     pub(super) async fn found(&mut self, loaded: Loaded, recovered: Option<State>) -> Result<(), StartError> {
         let tls = read_tls_files(&loaded, &self.config_path).map_err(|bad| StartError::Plan(bad.to_string()))?;
+        let golden = read_golden_files(&loaded, &self.config_path).map_err(|bad| StartError::Plan(bad.to_string()))?;
         let records = recovered.map(|state| state.services).unwrap_or_default();
         let mut lines = Vec::new();
         for settings in &loaded.settings.services {
             let record = records.get(&settings.name);
-            let entry = self.found_entry(settings, record, client(&tls, &settings.name))?;
+            let mut entry = self.found_entry(settings, record, client(&tls, &settings.name))?;
+            entry.golden = golden.get(&settings.name).cloned();
             lines.extend(found_line(&entry, record, &self.file_actor()));
             self.entries.insert(settings.name.clone(), entry);
         }
@@ -129,8 +132,8 @@ impl Controller {
         {
             let (path, listeners) = (self.config_path.clone(), self.tls.clone());
             match tokio::task::spawn_blocking(move || read(&path, &listeners)).await {
-                Ok((_, Ok((loaded, listeners, tls)))) => {
-                    self.reload = Some(ReloadJob { loaded, waiter, gates: Vec::new(), listeners, tls });
+                Ok((_, Ok(NamedFiles { loaded, listeners, tls, golden }))) => {
+                    self.reload = Some(ReloadJob { loaded, waiter, gates: Vec::new(), listeners, tls, golden });
                     self.advance_reload().await;
                 }
                 Ok((content, Err(problems))) => self.refuse_reload(waiter, content, problems.lines()),
@@ -167,11 +170,12 @@ impl Controller {
             match job.gates.iter().find(|(gated, what, _)| gated == name && what == contents) {
                 Some((_, _, report)) if report.passed => {}
                 Some((_, _, report)) => failed.push(self.gate_problem(name, service.active, report)),
-                None => missing.push((
-                    name.clone(),
-                    contents.clone(),
-                    gate(entry, service, contents, &client(&job.tls, name)),
-                )),
+                None => {
+                    let endpoints = endpoints(entry, service, contents, &client(&job.tls, name));
+                    let active = &entry.slots[active].endpoints;
+                    let gate = whole_gate(&service.settings, job.golden.get(name), endpoints, active);
+                    missing.push((name.clone(), contents.clone(), gate));
+                }
             }
         }
         if !failed.is_empty() {
@@ -185,11 +189,10 @@ impl Controller {
     }
 
     fn gate_problem(&self, name: &ServiceName, slot: Slot, report: &crate::api::GateReport) -> String {
-        let evidence: Vec<_> = report.steps.iter().flat_map(|step| step.evidence.iter().map(String::as_str)).collect();
         format!(
-            "{}: service {name}: slot {slot} is not ready: {}; the file is not applied, correct it or mend the slot and reload",
+            "{}: service {name}: slot {slot} {}; the file is not applied, correct it or mend the slot and reload",
             self.config_path.display(),
-            evidence.join("; ")
+            super::refusal::verdict(report)
         )
     }
 
@@ -225,11 +228,15 @@ impl Controller {
             self.remove(name);
         }
         for (name, service) in plan.services {
+            if let Some(entry) = self.entries.get_mut(&name) {
+                entry.golden = job.golden.get(&name).cloned();
+            }
             self.revise(&name, service, client(&job.tls, &name)).await;
         }
         for settings in &job.loaded.settings.services {
             if !self.entries.contains_key(&settings.name) {
-                let entry = self.new_entry(settings, Generation(1), client(&job.tls, &settings.name));
+                let mut entry = self.new_entry(settings, Generation(1), client(&job.tls, &settings.name));
+                entry.golden = job.golden.get(&settings.name).cloned();
                 self.entries.insert(settings.name.clone(), entry);
             }
         }
@@ -348,8 +355,16 @@ impl Controller {
     }
 }
 
+/// A config file, and what stands in the files that it names.
+struct NamedFiles {
+    loaded: Loaded,
+    listeners: PreparedListeners,
+    tls: TlsClients,
+    golden: GoldenSets,
+}
+
 /// Reads the file, and the files that it names: what tells its content from another, and what it means.
-fn read(path: &Path, listeners: &TlsListeners) -> (String, Result<(Loaded, PreparedListeners, TlsClients), Problems>) {
+fn read(path: &Path, listeners: &TlsListeners) -> (String, Result<NamedFiles, Problems>) {
     let content = match FileContent::of(path) {
         Ok(content) => content,
         Err(problems) => return (problems.lines().join("; "), Err(problems)),
@@ -358,20 +373,21 @@ fn read(path: &Path, listeners: &TlsListeners) -> (String, Result<(Loaded, Prepa
         let mut loaded = content.parse()?;
         let listeners = listeners.load(path, &loaded)?;
         let tls = read_tls_files(&loaded, path)?;
+        let golden = read_golden_files(&loaded, path)?;
         loaded.warnings.extend(listeners.warnings());
-        Ok((loaded, listeners, tls))
+        Ok(NamedFiles { loaded, listeners, tls, golden })
     };
     (content.hash.clone(), meaning())
 }
 
-/// The gate of what a plan would make serve: endpoints that are known are asked as they are, new ones as they would be.
-fn gate(entry: &Entry, service: &ServicePlan, contents: &SlotSettings, tls: &TlsClient) -> Gate {
+/// What a plan would make serve: endpoints that are known as they are, new ones as they would be.
+fn endpoints(entry: &Entry, service: &ServicePlan, contents: &SlotSettings, tls: &TlsClient) -> Vec<Arc<Endpoint>> {
     let known = &entry.slots[service.active].endpoints;
     let endpoints = contents.endpoints.iter().map(|wanted| {
         let old = known.iter().find(|endpoint| endpoint.settings == *wanted && entry.tls.is_same(tls));
         old.cloned().unwrap_or_else(|| Arc::new(Endpoint::with_tls(wanted, tls)))
     });
-    Gate { endpoints: endpoints.collect(), health: service.settings.health.clone(), demand: Demand::EveryEndpoint }
+    endpoints.collect()
 }
 
 /// How the service's endpoints are known; every service of the file has an entry.

@@ -15,6 +15,7 @@ mod client_timeouts;
 mod drain;
 mod edits;
 mod ejection;
+mod gate;
 mod grpc;
 mod h2_wire;
 mod headers;

@@ -77,7 +77,7 @@ async fn a_reload_closes_no_connection() {
     assert_eq!(channel.ended(), None);
 }
 
-/// P3. Fails when: in `checks::readiness`, `run_gate` says passed always; in `upstream::health::probe`, `ask_http`
+/// P3. Fails when: in `checks::readiness`, `readiness` says passed always; in `upstream::health::probe`, `ask_http`
 /// takes any 2xx or 4xx for ready; in `switch::machine`, a refusal raises the generation; in `control::effects`,
 /// `write_journal` leaves out `forced`, the reason or the gate's report.
 #[tokio::test]

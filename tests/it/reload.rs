@@ -202,7 +202,7 @@ async fn the_same_content_again_does_not_undo_an_api_switch() {
     assert_eq!(proxy.once(&get("/")).await.colour(), "green");
 }
 
-/// P3 for the file. Fails when: in `control::plan`, `needs_gate` says no; in `checks::readiness`, `run_gate` says
+/// P3 for the file. Fails when: in `control::plan`, `needs_gate` says no; in `checks::readiness`, `readiness` says
 /// passed always.
 #[tokio::test]
 async fn a_file_passes_the_same_gate() {

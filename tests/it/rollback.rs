@@ -28,7 +28,7 @@ fn evidence(reply: &Value) -> Vec<String> {
     lines.iter().map(|line| line.as_str().unwrap().to_owned()).collect()
 }
 
-/// P3. Fails when: in `checks::readiness`, `run_gate` takes the running probes' word without asking the endpoint, or
+/// P3. Fails when: in `checks::readiness`, `readiness` takes the running probes' word without asking the endpoint, or
 /// trusts it after a connection was refused or an answer was not 200.
 #[tokio::test]
 async fn a_rollback_to_a_server_that_has_just_died_is_refused_unless_forced() {
@@ -63,7 +63,7 @@ async fn a_rollback_to_a_slow_server_takes_the_running_probes_word() {
     assert_eq!(proxy.admin.active("iris").await, "blue");
 }
 
-/// P3 for replicas. Fails when: in `checks::readiness`, `run_gate` lets one ready endpoint stand for all of a slot that
+/// P3 for replicas. Fails when: in `checks::readiness`, `readiness` lets one ready endpoint stand for all of a slot that
 /// is switched to, leaves an endpoint out of the report, or asks more than one of a slot that is rolled back to.
 #[tokio::test]
 async fn a_switch_asks_every_endpoint_and_a_rollback_one() {

@@ -183,7 +183,7 @@ async fn new_endpoints_of_the_active_slot_pass_the_gate() {
     assert_eq!(conn.call(&get("/")).await.colour(), "teal");
 }
 
-/// Fails when: in `checks::readiness`, `run_gate` says passed always.
+/// Fails when: in `checks::readiness`, `readiness` says passed always.
 #[tokio::test]
 async fn a_slot_can_be_tested_without_a_switch() {
     let (_blue, green, proxy) = pair().await;

@@ -97,14 +97,14 @@ async fn put(
     Ok(answer)
 }
 
-/// Has the gate run again and again until it passes or the time for it is over; the last report.
+/// Has the gate run again and again until the slot is ready or the time for it is over; the last report.
 async fn until_ready(args: &DeployArgs, session: &mut Session<'_>) -> Result<Answer<TestReply>, CliError> {
     let deadline = Instant::now() + args.wait_ready;
     let mut told = String::new();
     loop {
         let asked = Instant::now();
         let seen = match test::ask(&session.client, &args.service, args.slot).await {
-            Ok(answer) if answer.value.gate.passed || Instant::now() >= deadline => return Ok(answer),
+            Ok(answer) if is_final(&answer.value.gate) || Instant::now() >= deadline => return Ok(answer),
             Ok(answer) => first_failure(&answer.value.gate),
             Err(error) if error.is_busy() && Instant::now() < deadline => error.to_string(),
             Err(error) => return Err(error),
@@ -115,6 +115,12 @@ async fn until_ready(args: &DeployArgs, session: &mut Session<'_>) -> Result<Ans
         }
         sleep_until((asked + ASK_AGAIN_AFTER).min(deadline)).await;
     }
+}
+
+/// Only readiness comes by itself: a model that is ready and wrong will not be right in a minute.
+fn is_final(gate: &GateReport) -> bool {
+    let failed = gate.steps.iter().find(|step| step.result == StepResult::Fail);
+    gate.passed || failed.is_some_and(|step| step.name != "readiness")
 }
 
 /// The first evidence of a failed step, without the time it took, which is another each time.
@@ -128,11 +134,12 @@ fn first_failure(gate: &GateReport) -> String {
 
 fn give_up(args: &DeployArgs, tested: &Answer<TestReply>, session: &mut Session<'_>) -> Result<ExitCode, CliError> {
     let code = test::conclude(tested, session)?;
-    session.progress(&format!(
-        "{}: not ready within {}; it keeps its new endpoints, but no traffic was moved to it",
-        args.slot,
-        render::duration(args.wait_ready)
-    ));
+    let within = render::duration(args.wait_ready);
+    let why = match is_final(&tested.value.gate) {
+        true => "ready, but its gate failed".to_owned(),
+        false => format!("not ready within {within}"),
+    };
+    session.progress(&format!("{}: {why}; it keeps its new endpoints, but no traffic was moved to it", args.slot));
     Ok(code)
 }
 

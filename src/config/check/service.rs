@@ -1,5 +1,7 @@
 //! One `[[service]]`.
 
+use std::time::Duration;
+
 use http::uri::PathAndQuery;
 use toml::Spanned;
 
@@ -8,8 +10,8 @@ use crate::{
     config::{
         defaults, schema,
         settings::{
-            DrainSettings, EndpointSettings, GrpcProbe, HealthSettings, HttpProbe, PoolSettings, ReplayPolicy,
-            ServiceSettings, SlotSettings, Timeouts, UpstreamProtocol,
+            DrainSettings, EndpointSettings, GateSettings, GrpcProbe, HealthSettings, HttpProbe, PoolSettings,
+            ReplayPolicy, ServiceSettings, SlotSettings, Timeouts, UpstreamProtocol,
         },
     },
     ids::{PerSlot, ServiceName, Slot},
@@ -26,6 +28,7 @@ impl Check<'_> {
         self.active_slot_is_filled(span.clone(), given, active, &slots);
         self.slots_differ(span.clone(), &slots);
         let health = self.health(&given.health);
+        let gate = self.gate(&given.gate, health.interval);
         self.readiness_is_asked_for(span, &given.health, &health, &slots);
         Some(ServiceSettings {
             name: name?,
@@ -35,6 +38,7 @@ impl Check<'_> {
             replay_buffer: self.size(&given.replay_buffer, 0..=1 << 32, defaults::REPLAY_BUFFER),
             slots,
             health,
+            gate,
             timeouts: self.timeouts(&given.timeouts),
             pool: self.pool(&given.pool),
             balance: self.balance(&given.balance),
@@ -103,6 +107,22 @@ impl Check<'_> {
             self.refuse(path.span(), format!("{text:?} is not a path"), "write such as \"/v2/health/ready\"");
         }
         HttpProbe::Get { path: text.clone(), statuses: self.statuses(&given.status, &defaults::HEALTH_STATUSES) }
+    }
+
+    fn gate(&mut self, given: &schema::Gate, interval: Duration) -> GateSettings {
+        let default = defaults::GATE;
+        let (ready, timeout) =
+            (self.whole(&given.ready, 1..=1_000, default.ready), self.positive(&given.timeout, default.timeout));
+        if let Some(given) = given.ready.as_ref().filter(|_| interval.saturating_mul(ready - 1) >= timeout) {
+            let message = format!("{ready} answers, health.interval apart, take longer than gate.timeout allows");
+            self.refuse(given.span(), message, "ask for fewer, or raise the time-out");
+        }
+        GateSettings {
+            ready,
+            golden: given.golden.as_ref().map(|path| self.beside_the_file(path.get_ref())),
+            contract: given.contract.as_ref().map_or(default.contract, |given| *given.get_ref()),
+            timeout,
+        }
     }
 
     fn timeouts(&mut self, given: &schema::Timeouts) -> Timeouts {

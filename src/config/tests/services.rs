@@ -51,6 +51,11 @@ fn services_are_checked() {
         ),
         (
             "",
+            "[service.gate]\nready = 9\ntimeout = \"10s\"",
+            "9:9: service[0].gate.ready: 9 answers, health.interval apart, take longer than gate.timeout allows; ask for fewer, or raise the time-out",
+        ),
+        (
+            "",
             "[service.drain]\ncut_after = \"0s\"",
             "9:13: service[0].drain.cut_after: zero makes no sense here; write \"off\" or a duration above zero",
         ),

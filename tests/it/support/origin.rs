@@ -78,6 +78,8 @@ pub(crate) struct Shared {
     pub(crate) ready: Mutex<Ready>,
     pub(crate) reuse: Mutex<Reuse>,
     pub(crate) trouble: Mutex<Option<Trouble>>,
+    /// What a gate is told of the models; without it there is no such page.
+    pub(crate) description: Mutex<Option<serde_json::Value>>,
     pub(crate) log: Mutex<Vec<Recorded>>,
     pub(crate) recording: AtomicBool,
     /// Requests other than probes.
@@ -145,6 +147,11 @@ impl Origin {
         self.shared.upheaval.send_replace(reset);
     }
 
+    /// What `/v2/models/NAME` and `/v1/models` say.
+    pub(crate) fn describe(&self, description: Option<serde_json::Value>) {
+        *self.shared.description.lock() = description;
+    }
+
     pub(crate) fn trouble(&self, trouble: Option<Trouble>) {
         *self.shared.trouble.lock() = trouble;
     }
@@ -210,6 +217,7 @@ impl Shared {
             ready: Mutex::new(Ready::Status(200)),
             reuse: Mutex::new(Reuse::Keep),
             trouble: Mutex::new(None),
+            description: Mutex::new(None),
             log: Mutex::new(Vec::new()),
             recording: AtomicBool::new(true),
             hits: AtomicU64::new(0),

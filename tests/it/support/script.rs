@@ -76,6 +76,9 @@ pub(crate) async fn answer(wire: Wire, head: &Bytes, connection: u64, shared: &A
     if exchange.target.starts_with("/v2/health/ready") {
         return exchange.probe().await.ok().flatten();
     }
+    if exchange.asks_for_models() {
+        return exchange.describe().await.ok();
+    }
     shared.hits.fetch_add(1, SeqCst);
     exchange.remember(head);
     exchange.soak_id = value(&exchange.fields, "x-soak-id");
@@ -150,6 +153,21 @@ impl Exchange<'_> {
             Trouble::Close => Ok(None),
             Trouble::Hang | Trouble::Slow(_) => self.gone_before(std::future::pending::<()>()).await.map(|()| None),
         }
+    }
+
+    /// A gate's question, which is no request of a client.
+    fn asks_for_models(&self) -> bool {
+        let is_gate = value(&self.fields, "user-agent").is_some_and(|agent| agent == "verdigris-gate");
+        let page = self.target == "/v1/models" || self.target.matches('/').count() == 3;
+        is_gate && page && self.method == "GET"
+    }
+
+    async fn describe(mut self) -> io::Result<Wire> {
+        let description = self.shared.description.lock().clone();
+        let (code, body) = description.map_or((404, String::new()), |said| (200, said.to_string()));
+        let head = format!("{}content-length: {}\r\n\r\n{body}", self.head(code, "application/json"), body.len());
+        self.wire.send(head.as_bytes()).await?;
+        Ok(self.wire)
     }
 
     fn number(&self, name: &str, otherwise: u64) -> u64 {

@@ -1,0 +1,178 @@
+//! One request to one endpoint, on a connection of its own that is opened as live traffic's are, read within bounds.
+
+use std::{
+    error::Error as _,
+    time::{Duration, Instant},
+};
+
+use bytes::{Bytes, BytesMut};
+use http::{HeaderMap, HeaderValue, Response, Version, header};
+use http_body::Body as _;
+use http_body_util::{BodyExt as _, Full};
+use hyper::body::Incoming;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use tokio::{
+    task::JoinSet,
+    time::{Instant as Deadline, timeout_at},
+};
+
+use super::golden::{Answer, AnswerEnd, Arrival, Request};
+use crate::{
+    config::settings::{ServiceSettings, UpstreamProtocol},
+    upstream::{Target, UpstreamStream},
+};
+
+/// How much may come of a request.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Bounds {
+    /// To the answer's last byte.
+    pub(super) timeout: Duration,
+    pub(super) answer_bytes_max: u64,
+}
+
+/// No answer came; why.
+#[derive(Debug)]
+pub(super) struct Unanswered {
+    pub(super) reason: String,
+    pub(super) took: Duration,
+}
+
+/// What carries a connection; dropping it ends it.
+type Connection = JoinSet<()>;
+
+/// Sends a request, with the service's edits of header fields, and reads what comes. An answer whose head came is an
+/// answer, however it ends. Ends within `bounds.timeout` and the connect time-out. Dropping the future closes the connection.
+pub(super) async fn ask(
+    target: &Target,
+    request: &Request,
+    settings: &ServiceSettings,
+    bounds: Bounds,
+) -> Result<Answer, Unanswered> {
+    let asked = Instant::now();
+    let unanswered = |reason| Unanswered { reason, took: asked.elapsed() };
+    let head = build(target, request, settings).map_err(|error| unanswered(format!("it cannot be sent: {error}")))?;
+    let connecting = target.connect(settings.timeouts.connect.min(bounds.timeout)).await;
+    let stream = connecting.map_err(|error| unanswered(format!("no connection: {error}")))?;
+    let (sent, until) = (Instant::now(), Deadline::now() + bounds.timeout.min(TIMEOUT_MAX));
+    let (response, connection) = match timeout_at(until, send(target.protocol(), stream, head)).await {
+        Ok(Ok(begun)) => begun,
+        Ok(Err(error)) => return Err(unanswered(format!("no answer: {}", in_words(&error)))),
+        Err(_elapsed) => {
+            let limit = humantime::format_duration(whole_millis(bounds.timeout));
+            return Err(unanswered(format!("nothing within {limit}")));
+        }
+    };
+    let answer = read(response, sent, until, bounds).await;
+    drop(connection);
+    Ok(answer)
+}
+
+fn build(target: &Target, request: &Request, settings: &ServiceSettings) -> http::Result<http::Request<Full<Bytes>>> {
+    let rules = &settings.request;
+    let host = rules.host.as_ref().and_then(|host| host.to_str().ok()).unwrap_or(&target.authority);
+    let builder = http::Request::builder().method(request.method.clone());
+    let builder = match target.protocol() {
+        UpstreamProtocol::Http1 => builder.uri(request.path.as_str()).header(header::HOST, host),
+        UpstreamProtocol::H2c => {
+            builder.version(Version::HTTP_2).uri(format!("{}://{host}{}", target.scheme(), request.path))
+        }
+    };
+    let mut asked = builder.body(Full::new(request.body.clone()))?;
+    let fields = asked.headers_mut();
+    for (name, value) in &request.headers {
+        fields.append(name, value.clone());
+    }
+    fields.entry(header::USER_AGENT).or_insert(HeaderValue::from_static(USER_AGENT));
+    for name in &rules.headers.remove {
+        fields.remove(name);
+    }
+    for (name, value) in &rules.headers.set {
+        fields.insert(name, value.clone());
+    }
+    for (name, value) in &rules.headers.add {
+        fields.append(name, value.clone());
+    }
+    Ok(asked)
+}
+
+async fn send(
+    protocol: UpstreamProtocol,
+    stream: UpstreamStream,
+    request: http::Request<Full<Bytes>>,
+) -> hyper::Result<(Response<Incoming>, Connection)> {
+    let (io, mut carrier) = (TokioIo::new(stream), Connection::new());
+    let response = match protocol {
+        UpstreamProtocol::Http1 => {
+            let (mut sender, connection) = hyper::client::conn::http1::handshake(io).await?;
+            carrier.spawn(async move { drop(connection.await) });
+            sender.send_request(request).await?
+        }
+        UpstreamProtocol::H2c => {
+            let (mut sender, connection) = hyper::client::conn::http2::handshake(TokioExecutor::new(), io).await?;
+            carrier.spawn(async move { drop(connection.await) });
+            sender.send_request(request).await?
+        }
+    };
+    Ok((response, carrier))
+}
+
+/// What was read so far.
+#[derive(Default)]
+struct Taken {
+    body: BytesMut,
+    trailers: HeaderMap,
+    arrivals: Vec<Arrival>,
+}
+
+async fn read(response: Response<Incoming>, sent: Instant, until: Deadline, bounds: Bounds) -> Answer {
+    let (head, mut body) = response.into_parts();
+    let mut taken = Taken::default();
+    let end = match timeout_at(until, take(&mut body, &mut taken, sent, bounds.answer_bytes_max)).await {
+        Ok(end) => end,
+        Err(_elapsed) => AnswerEnd::TimedOut(whole_millis(bounds.timeout)),
+    };
+    Answer {
+        status: head.status.as_u16(),
+        headers: head.headers,
+        trailers: taken.trailers,
+        body: taken.body.freeze(),
+        arrivals: taken.arrivals,
+        end,
+        took: sent.elapsed(),
+    }
+}
+
+async fn take(body: &mut Incoming, into: &mut Taken, sent: Instant, bytes_max: u64) -> AnswerEnd {
+    if body.size_hint().lower() > bytes_max {
+        return AnswerEnd::TooLong(bytes_max);
+    }
+    while let Some(frame) = body.frame().await {
+        let frame = match frame {
+            Ok(frame) => frame,
+            Err(error) => return AnswerEnd::Cut(in_words(&error)),
+        };
+        match frame.into_data() {
+            Ok(data) if (into.body.len() + data.len()) as u64 > bytes_max => return AnswerEnd::TooLong(bytes_max),
+            Ok(data) => {
+                into.body.extend_from_slice(&data);
+                into.arrivals.push(Arrival { until: into.body.len(), at: sent.elapsed() });
+            }
+            Err(other) => into.trailers.extend(other.into_trailers().unwrap_or_default()),
+        }
+    }
+    AnswerEnd::Complete
+}
+
+/// With its cause, which says more.
+fn in_words(error: &hyper::Error) -> String {
+    error.source().map_or_else(|| error.to_string(), |cause| format!("{error}: {cause}"))
+}
+
+/// What was left of a limit is told without its nanoseconds.
+fn whole_millis(duration: Duration) -> Duration {
+    Duration::from_millis(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX))
+}
+
+const USER_AGENT: &str = "verdigris-gate";
+/// Within what a clock can be told.
+const TIMEOUT_MAX: Duration = Duration::from_secs(24 * 3600);

@@ -1,0 +1,109 @@
+//! The gate: its steps in their order, each with its evidence, all of them within one limit.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use tokio::time::{Instant as Deadline, timeout_at};
+
+use super::{contract::contract, golden::Set, readiness::readiness, rehearsal::rehearse};
+use crate::{
+    api::{GateReport, GateStep, StepResult},
+    config::settings::ServiceSettings,
+    upstream::Endpoint,
+};
+
+/// What a gate looks at.
+#[derive(Clone, Debug)]
+pub struct Gate {
+    /// Those of the slot that is to serve.
+    pub endpoints: Vec<Arc<Endpoint>>,
+    pub settings: Arc<ServiceSettings>,
+    pub demand: Demand,
+    /// What `[service.gate]` names, read; `None` if it names none.
+    pub golden: Option<Arc<Set>>,
+    /// Those that serve now, whose contract the others have to keep; empty if nothing is to be compared.
+    pub active: Vec<Arc<Endpoint>>,
+}
+
+/// What a slot must show.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Demand {
+    /// Every endpoint passes every step: the slot is to take all traffic with all its replicas.
+    EveryEndpoint,
+    /// One endpoint is ready, which is what a rollback needs: it must be possible to a slot that is half broken, and it
+    /// must be quick. The running probes' word is taken for endpoints that do not answer within a short time, and only
+    /// for these: one that refuses, or answers that it is not ready, is believed. Nothing else is asked.
+    OneLive,
+}
+
+/// What a step has found.
+pub(super) struct Finding {
+    pub(super) result: StepResult,
+    pub(super) evidence: Vec<String>,
+}
+
+impl Finding {
+    pub(super) fn of(passed: bool, evidence: Vec<String>) -> Self {
+        Self { result: if passed { StepResult::Pass } else { StepResult::Fail }, evidence }
+    }
+
+    pub(super) fn skipped(why: impl Into<String>) -> Self {
+        Self { result: StepResult::Skipped, evidence: vec![why.into()] }
+    }
+}
+
+/// Runs the gate: readiness, then the contract, then the golden requests, as far as they are configured. After a step that
+/// fails the others are skipped. A probe that passes counts as proof: the endpoint is healthy from then on. Ends within
+/// `service.gate.timeout`, give or take the judgement of answers that are there. Cancelling the future gives up what runs.
+pub async fn run_gate(gate: Gate) -> GateReport {
+    let limit = gate.settings.gate.timeout.min(LIMIT_MAX);
+    let mut run = Run { until: Deadline::now() + limit, limit, steps: Vec::new() };
+    run.step("readiness", readiness(&gate)).await;
+    if gate.demand == Demand::EveryEndpoint {
+        if gate.settings.gate.contract && !gate.active.is_empty() {
+            run.step("contract", contract(&gate)).await;
+        }
+        if let Some(set) = &gate.golden {
+            // Its requests end a little before the limit, so that the report can still say which of them did not.
+            let until = run.until - (limit / 20).min(GOLDEN_SPARE);
+            run.step("golden", rehearse(&gate, set, until)).await;
+        }
+    }
+    GateReport { passed: run.steps.iter().all(|step| step.result != StepResult::Fail), steps: run.steps }
+}
+
+/// A gate that runs.
+struct Run {
+    until: Deadline,
+    limit: Duration,
+    steps: Vec<GateStep>,
+}
+
+impl Run {
+    /// Takes a step, unless one before it has failed.
+    async fn step(&mut self, name: &str, work: impl Future<Output = Finding>) {
+        let started = Instant::now();
+        let failed = self.steps.iter().find(|step| step.result == StepResult::Fail);
+        let finding = match failed {
+            Some(failed) => Finding::skipped(format!("not asked for, since {} failed", failed.name)),
+            None => timeout_at(self.until, work).await.unwrap_or_else(|_elapsed| self.late()),
+        };
+        let Finding { result, evidence } = finding;
+        self.steps.push(GateStep { name: name.to_owned(), result, evidence, took_ms: millis(started.elapsed()) });
+    }
+
+    fn late(&self) -> Finding {
+        let limit = humantime::format_duration(self.limit);
+        Finding::of(false, vec![format!("not done within the {limit} of service.gate.timeout")])
+    }
+}
+
+pub(super) fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Far beyond any that makes sense, and within what a clock can be told.
+const LIMIT_MAX: Duration = Duration::from_secs(30 * 24 * 3600);
+const GOLDEN_SPARE: Duration = Duration::from_millis(250);
