@@ -370,6 +370,11 @@ impl Courier<'_> {
         if unasked || self.leaves_body_unread(closes) {
             head.headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
+        let until_close = self.exchange.client.conn.speaks_old() && incoming.size_hint().exact().is_none();
+        if until_close {
+            // In HTTP/1.1 hyper would add that the connection stays.
+            head.version = Version::HTTP_10;
+        }
         if unasked {
             reuse = Reuse::Never;
         }
@@ -384,6 +389,7 @@ impl Courier<'_> {
             keep_alive,
             watch_messages: self.exchange.is_grpc,
             idle: held.service.service.settings.timeouts.idle,
+            until_close,
         });
         Ok(Response::from_parts(head, body))
     }
