@@ -45,6 +45,7 @@ pub struct ClientConn {
     /// The stream is to try a write, whatever it knows.
     try_write: AtomicBool,
     stalled: AtomicBool,
+    cut: AtomicBool,
     /// Streams that were reset since `resets_since_ms`, as many as may be, and whether there were more.
     resets: AtomicU32,
     resets_since_ms: AtomicU64,
@@ -83,6 +84,7 @@ impl ClientConn {
             blocked_since_ms: AtomicU64::new(NOT_BLOCKED),
             try_write: AtomicBool::new(false),
             stalled: AtomicBool::new(false),
+            cut: AtomicBool::new(false),
             resets: AtomicU32::new(0),
             resets_since_ms: AtomicU64::new(0),
             resets_max: AtomicU32::new(u32::MAX),
@@ -142,6 +144,11 @@ impl ClientConn {
     /// From here on the bytes are not the connection's to look at.
     pub fn become_tunnel(&self) {
         self.is_tunnel.store(true, Relaxed);
+    }
+
+    /// True if the request that is open came in HTTP/1.0.
+    pub fn speaks_old(&self) -> bool {
+        self.is_http1() && !self.takes_interim()
     }
 
     /// True if answers of class 1xx may be sent for the request that is open.
@@ -217,6 +224,15 @@ impl ClientConn {
     /// The client speaks TLS with the proxy.
     pub fn is_tls(&self) -> bool {
         self.is_tls.load(Relaxed)
+    }
+
+    /// An answer broke off whose end only the close tells: the close is to be a reset (RFC 9112 section 8).
+    pub fn cut(&self) {
+        self.cut.store(true, Relaxed);
+    }
+
+    pub(super) fn is_cut(&self) -> bool {
+        self.cut.load(Relaxed)
     }
 
     /// True once it was ended because the client took nothing of what waited for it.

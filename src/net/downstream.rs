@@ -132,7 +132,7 @@ impl Downstream {
         match self.trailers.feed(bytes) {
             Ok(_) if self.trailers != TrailerScan::Off => {}
             Ok(taken) => self.conn.note_body_end(start + taken as u64),
-            Err(_bare) => return Err(io::Error::new(io::ErrorKind::InvalidData, "a lone LF behind the last chunk")),
+            Err(_loose) => return Err(io::Error::new(io::ErrorKind::InvalidData, "the body's chunks are malformed")),
         }
         Ok(())
     }
@@ -268,8 +268,9 @@ impl AsyncWrite for Downstream {
 impl Drop for Downstream {
     fn drop(&mut self) {
         let Some(stream) = self.stream.take() else { return };
-        if self.conn.has_stalled() {
-            // A client that takes nothing takes no farewell either, and the kernel would keep what it was sent.
+        if self.conn.has_stalled() || self.conn.is_cut() {
+            // A client that takes nothing takes no farewell either, and the kernel would keep what it was sent. And an
+            // answer that lasts until the close must not seem whole.
             let _ = stream.set_zero_linger();
         } else if self.conn.is_expelled() {
             // hyper can say GOAWAY with NO_ERROR only, which invites the client to come back at once.

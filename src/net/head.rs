@@ -7,6 +7,8 @@
 /// Bytes of a request line that ends in a version.
 const VERSION_BYTES: usize = "HTTP/1.1".len();
 
+const CODING: &[u8] = b"transfer-encoding:";
+
 /// What was seen of the head that is being read.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct HeadScan {
@@ -19,6 +21,8 @@ pub(super) struct HeadScan {
     last: u8,
     bytes: usize,
     in_target: bool,
+    /// How much of the line's beginning is that of Transfer-Encoding.
+    coding_bytes: usize,
     has_coding: bool,
     state: State,
 }
@@ -89,10 +93,21 @@ impl HeadScan {
         if self.lines == 0 {
             self.note_target(part)?;
         }
+        self.note_coding(part);
         self.line_bytes += part.len();
         self.bytes += part.len();
         self.last = part.last().copied().unwrap_or(self.last);
         Ok(())
+    }
+
+    /// The name may come in pieces.
+    fn note_coding(&mut self, part: &[u8]) {
+        if self.coding_bytes != self.line_bytes {
+            return;
+        }
+        let rest = &CODING[self.coding_bytes..];
+        self.coding_bytes += rest.iter().zip(part).take_while(|(name, byte)| name.eq_ignore_ascii_case(byte)).count();
+        self.has_coding |= self.coding_bytes == CODING.len();
     }
 
     /// Methods may have a `#`, targets may not.
@@ -113,6 +128,7 @@ impl HeadScan {
         }
         let is_empty = self.line_bytes == 1;
         self.line_bytes = 0;
+        self.coding_bytes = 0;
         self.last = 0;
         if is_empty {
             // Empty lines before the request line are passed over (RFC 9112 section 2.2).
@@ -124,15 +140,9 @@ impl HeadScan {
         if self.lines == 0 && is_whole {
             lower_minor_version(line);
         }
-        self.has_coding |= is_whole && is_coding(line);
         self.lines += 1;
         Ok(())
     }
-}
-
-fn is_coding(line: &[u8]) -> bool {
-    const NAME: &[u8] = b"transfer-encoding:";
-    line.get(..NAME.len()).is_some_and(|start| start.eq_ignore_ascii_case(NAME))
 }
 
 /// `HTTP/1.2` and above are read as the highest minor version that is known (RFC 9110 section 2.5).
@@ -180,6 +190,21 @@ mod tests {
     }
 
     #[test]
+    fn a_coding_is_seen_whatever_the_pieces() {
+        let text = "POST / HTTP/1.1\r\nhost: h\r\nTransfer-Encoding: chunked\r\n\r\n";
+        for cut in 0..text.len() {
+            let mut bytes = text.as_bytes().to_vec();
+            let (first, second) = bytes.split_at_mut(cut);
+            let mut scan = HeadScan::default();
+            scan.feed(first).and_then(|()| scan.feed(second)).unwrap();
+            assert!(scan.has_coding(), "cut at {cut}");
+        }
+        let mut scan = HeadScan::default();
+        scan.feed(&mut b"POST / HTTP/1.1\r\nx-transfer-encoding: a\r\ntransfer-encodin: a\r\n\r\n".to_vec()).unwrap();
+        assert!(!scan.has_coding());
+    }
+
+    #[test]
     fn later_minor_versions_are_read_as_the_first() {
         for (line, read) in [
             ("GET / HTTP/1.2\r\n", "GET / HTTP/1.1\r\n"),
@@ -209,6 +234,7 @@ mod tests {
             if at_once.is_ok() {
                 prop_assert_eq!(whole.extent(), pieces.extent());
                 prop_assert_eq!(whole.is_open(), pieces.is_open());
+                prop_assert_eq!(whole.has_coding(), pieces.has_coding());
             }
         }
     }

@@ -58,6 +58,10 @@ pub(super) struct Relay {
     idle: Option<Duration>,
     /// That time runs.
     waiting: bool,
+    /// Told at the next look, so that what came before it has left by then.
+    broken: Option<AnswerBroken>,
+    /// Only the connection's end tells the client where the body ends.
+    until_close: bool,
 }
 
 /// What is held while a body is open.
@@ -82,6 +86,7 @@ pub(super) struct RelayParts {
     pub(super) keep_alive: Option<Duration>,
     pub(super) watch_messages: bool,
     pub(super) idle: Option<Duration>,
+    pub(super) until_close: bool,
 }
 
 impl AnswerBody {
@@ -115,6 +120,8 @@ impl AnswerBody {
             watch_messages: parts.watch_messages,
             idle: parts.idle,
             waiting: false,
+            broken: None,
+            until_close: parts.until_close,
         };
         if relay.incoming.is_end_stream() {
             relay.finish();
@@ -125,6 +132,9 @@ impl AnswerBody {
 
 impl Relay {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, AnswerBroken>>> {
+        if let Some(broken) = self.broken.take() {
+            return Poll::Ready(Some(Err(broken)));
+        }
         if let Some(lease) = &self.lease
             && let Poll::Ready(interrupt) = lease.poll_interrupt(cx)
         {
@@ -156,6 +166,12 @@ impl Relay {
                 }
             }
             Poll::Ready(Some(Err(_))) => self.fail(self.upstream_failure()),
+        }
+        if let Poll::Ready(Some(Err(error))) = polled {
+            // hyper ends the connection at once, with a head and a part that it has not written yet.
+            self.broken = Some(broken(error));
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
         }
         polled.map(|frame| frame.map(|result| result.map(without_hop_fields).map_err(broken)))
     }
@@ -216,6 +232,9 @@ impl Relay {
 
     fn fail(&mut self, kind: FailureKind) {
         if let Some(open) = self.open.take() {
+            if self.until_close {
+                open.exchange.client.conn.cut();
+            }
             open.exchange.fail(kind);
         }
         self.lease = None;

@@ -1,6 +1,7 @@
 //! The answer as the client is to have it: its head rewritten, its body still running.
 
 use http::{HeaderValue, Response, Version, header};
+use http_body::Body as _;
 
 use super::{
     answer::Failure,
@@ -47,6 +48,11 @@ impl Courier<'_> {
         if unasked || self.leaves_body_unread(closes) {
             head.headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
+        let until_close = self.exchange.client.conn.speaks_old() && incoming.size_hint().exact().is_none();
+        if until_close {
+            // In HTTP/1.1 hyper would add that the connection stays.
+            head.version = Version::HTTP_10;
+        }
         if unasked {
             reuse = Reuse::Never;
         }
@@ -61,6 +67,7 @@ impl Courier<'_> {
             keep_alive,
             watch_messages: self.exchange.is_grpc,
             idle: held.service.service.settings.timeouts.idle,
+            until_close,
         });
         Ok(Response::from_parts(head, body))
     }

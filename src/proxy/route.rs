@@ -108,7 +108,19 @@ fn is_host(text: &[u8]) -> bool {
         [b'[', inside @ .., b']'] => inside.iter().all(|byte| plain(byte) || *byte == b':') && !inside.is_empty(),
         name => !name.is_empty() && name.iter().all(plain),
     };
-    named && port.len() <= 5 && port.iter().all(u8::is_ascii_digit)
+    named && is_encoded(host) && is_port(port)
+}
+
+/// Each `%` begins two hexadecimal digits.
+fn is_encoded(host: &[u8]) -> bool {
+    let mut parts = host.split(|byte| *byte == b'%');
+    parts.next();
+    parts.all(|part| matches!(part, [high, low, ..] if high.is_ascii_hexdigit() && low.is_ascii_hexdigit()))
+}
+
+fn is_port(text: &[u8]) -> bool {
+    let in_range = || std::str::from_utf8(text).is_ok_and(|text| text.parse::<u16>().is_ok());
+    text.is_empty() || (text.iter().all(u8::is_ascii_digit) && in_range())
 }
 
 fn origin_form(uri: &Uri) -> Result<Uri, Failure> {
@@ -157,6 +169,11 @@ mod tests {
             ("/a", &[("host", "h/p")], Some(FailureKind::BadRequest)),
             ("/a", &[("host", "")], Some(FailureKind::BadRequest)),
             ("/a", &[("host", "h:port")], Some(FailureKind::BadRequest)),
+            ("/a", &[("host", "h:")], None),
+            ("/a", &[("host", "h:65536")], Some(FailureKind::BadRequest)),
+            ("/a", &[("host", "h%zz")], Some(FailureKind::BadRequest)),
+            ("/a", &[("host", "h%2")], Some(FailureKind::BadRequest)),
+            ("/a", &[("host", "h%2D%2d")], None),
             ("*", &[("host", "h")], Some(FailureKind::BadRequest)),
             ("http://h/", &[], Some(FailureKind::BadRequest)),
             ("http://h/", &[("host", "h"), ("host", "h")], Some(FailureKind::BadRequest)),

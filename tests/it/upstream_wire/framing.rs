@@ -107,6 +107,7 @@ async fn broken_chunks() {
         sized(name, "transfer-encoding: chunked", &body, Cut(200), Discarded)
     };
     let rows = vec![
+        sized("no number at all", "transfer-encoding: chunked", "zz\r\nhello\r\n0\r\n\r\n", Cut(200), Discarded),
         broken("no number", "zz\r\nhello\r\n0\r\n\r\n"),
         broken("a negative size", "-5\r\nhello\r\n0\r\n\r\n"),
         broken("a plus", "+5\r\nhello\r\n0\r\n\r\n"),

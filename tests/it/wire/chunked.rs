@@ -60,6 +60,8 @@ async fn broken_chunks_never_complete_a_request() {
         broken("extensions beyond all measure", &format!("3;{long}\r\nabc\r\n0\r\n\r\n")),
         broken("many extensions", &format!("{}0\r\n\r\n", "1;aaaaaaaaaaaaaaaa\r\nx\r\n".repeat(4000))),
         broken("a size of many zeros that never ends", &"0".repeat(70_000)).either(),
+        broken("a size of many zeros", &format!("{}3\r\nabc\r\n0\r\n\r\n", "0".repeat(70))),
+        broken("NUL in an extension", "3;a=\0\r\nabc\r\n0\r\n\r\n"),
         broken("a trailer without a colon", "3\r\nabc\r\n0\r\nnonsense\r\n\r\n"),
         broken("a trailer with a space before the colon", "3\r\nabc\r\n0\r\nx : 1\r\n\r\n"),
         broken("a trailer that is folded", "3\r\nabc\r\n0\r\nx: 1\r\n 2\r\n\r\n"),

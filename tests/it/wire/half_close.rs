@@ -8,6 +8,7 @@ use super::{Bench, post};
 use crate::support::{
     client::get,
     wait::{until_true, within},
+    wire::find,
 };
 
 /// Fails when: a client that sends FIN after its request is not answered.
@@ -89,4 +90,26 @@ async fn half_a_request_is_none() {
         assert!(answer.as_ref().map_or(true, |answer| answer.status == 400), "{half:?}: {answer:?}");
     }
     assert!(bench.blue.requests().iter().all(|sent| !sent.complete));
+}
+
+/// Fails when: an answer that broke off seems whole to a client of HTTP/1.0, for whom the close is the end; or such a
+/// client is told that the connection stays.
+#[tokio::test]
+async fn a_cut_is_seen_in_http_1_0() {
+    let bench = Bench::new("").await;
+    for (body, cut) in [("5\r\nhello\r\n", true), ("5\r\nhello\r\n0\r\n\r\n", false)] {
+        let answer = format!("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n{body}");
+        let hex: String = answer.bytes().map(|byte| format!("{byte:02x}")).collect();
+        let mut conn = bench.proxy.conn().await;
+        let request =
+            format!("GET /?do=raw&then=close&hex={hex} HTTP/1.0\r\nHost: a\r\nConnection: keep-alive\r\n\r\n");
+        conn.send(request.as_bytes()).await;
+        let end = within("the end", async {
+            let head = conn.wire.head().await?.unwrap_or_default();
+            assert!(find(&head, b"keep-alive").is_none(), "{head:?}");
+            while conn.wire.fill().await? > 0 {}
+            Ok::<_, std::io::Error>(())
+        });
+        assert_eq!(end.await.is_err(), cut, "{body:?}");
+    }
 }

@@ -8,7 +8,8 @@ fn raw(answer: &str) -> String {
     format!("/?do=raw&then=keep&hex={hex}")
 }
 
-const HINTS: &str = "HTTP/1.1 103 Early Hints\r\nLink: </a>; rel=preload\r\nConnection: x-hop\r\nX-Hop: 1\r\n\r\n";
+const HINTS: &str =
+    "HTTP/1.1 103 Early Hints\r\nLink: </a>; rel=preload\r\nConnection: x-hop\r\nX-Hop: 1\r\nContent-Length: 5\r\n\r\n";
 const FINAL: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
 
 /// Fails when: an interim answer is dropped, doubled or put in the wrong place.
@@ -23,6 +24,7 @@ async fn interim_answers_come_first_and_in_order() {
             let head = within("an interim answer", conn.wire.head()).await.unwrap().unwrap();
             assert_eq!(head[..13], each.as_bytes()[..13]);
             assert!(find(&head, b"x-hop").is_none() && find(&head, b"X-Hop").is_none());
+            assert!(find(&head, b"ontent-").is_none(), "the length of no body");
             assert_eq!(find(&head, b"rel=preload").is_some(), each.contains("preload"));
         }
         assert_eq!(conn.answer().await.text(), "ok");

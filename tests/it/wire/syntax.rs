@@ -108,6 +108,7 @@ async fn lawful_first_lines_pass() {
         target("GET http://iris.test HTTP/1.1", "/"),
         target("GET http://iris.test?q HTTP/1.1", "/?q"),
         target("OPTIONS * HTTP/1.1", "*"),
+        target("OPTIONS http://iris.test/ HTTP/1.1", "/"),
         target("OPTIONS /a HTTP/1.1", "/a"),
         target("BREW /pot HTTP/1.1", "/pot"),
         target("get / HTTP/1.1", "/"),
