@@ -45,7 +45,7 @@ pub(super) async fn forward(
         upgrade: on_upgrade.zip(upgrade),
         attempts: 0,
         has_begun: false,
-        replays: 0,
+        replayed: false,
         fresh: false,
         tried: Vec::new(),
         queue_until: None,
@@ -74,8 +74,7 @@ pub(super) struct Courier<'a> {
     pub(super) attempts: u32,
     /// It has had a slot to go to. The first may be one that was left a moment ago; a further one may not.
     pub(super) has_begun: bool,
-    /// Times that it was sent again although a server may have begun to process it.
-    pub(super) replays: u32,
+    pub(super) replayed: bool,
     /// The next attempt needs a new connection.
     fresh: bool,
     /// Endpoints that are not to be asked again while there are others.
@@ -226,10 +225,7 @@ impl Courier<'_> {
         }
         match result {
             Ok(Ok(answer)) => Ok(Some(Arrived { answer, conn, in_flight })),
-            Ok(Err(error)) => {
-                self.after_failure(error, reused, held, local)?;
-                retry::pause_between_replays(self, held).await.map(|()| None)
-            }
+            Ok(Err(error)) => self.after_failure(error, reused, held, local).map(|()| None),
             Err(Interrupt::TimedOut) if retry::may_ask_another(self, held, local) => Ok(None),
             Err(interrupt) => Err(interrupted(interrupt)),
         }
@@ -261,9 +257,9 @@ impl Courier<'_> {
         outcome::no_answer(held, local, &error, reused);
         let unprocessed = error.is_surely_unprocessed();
         let unanswered = !error.answer_began && error.kind() == FailureKind::UpstreamClosed;
-        let permitted = unprocessed || (unanswered && self.may_replay && self.replays < retry::REPLAYS_MAX);
+        let permitted = unprocessed || (unanswered && self.may_replay && !self.replayed);
         if self.is_whole() && permitted && self.attempts < retry::ATTEMPTS_MAX {
-            self.replays += u32::from(!unprocessed);
+            self.replayed |= !unprocessed;
             self.exchange.replayed();
             return Ok(());
         }

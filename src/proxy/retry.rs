@@ -26,9 +26,6 @@ use crate::{
 
 /// Attempts for one request that may follow each other because nothing was processed.
 pub(super) const ATTEMPTS_MAX: u32 = 4;
-/// Replays for one request of what a server may have begun to process. A second one, because a server that is going
-/// down still lets the kernel take connections, and resets them with everything else: the first may have met that.
-pub(super) const REPLAYS_MAX: u32 = 2;
 /// Between two looks at a slot that cannot be connected to.
 const PAUSE: Duration = Duration::from_millis(50);
 
@@ -75,17 +72,6 @@ pub(super) fn patience(courier: &Courier<'_>, held: &Held) -> Option<Duration> {
     let another = courier.may_replay && courier.tried.len() + 1 < held.slot.endpoints.len();
     let limit = settings.retry.try_timeout.filter(|_| another && courier.attempts < settings.retry.attempts);
     limit.map_or(first_byte, |limit| Some(first_byte.map_or(limit, |other| other.min(limit))))
-}
-
-/// Gives a server that is going down the time to be gone, once a fresh connection has died with it, too.
-///
-/// # Errors
-/// The request's time is over.
-pub(super) async fn pause_between_replays(courier: &Courier<'_>, held: &Held) -> Result<(), Failure> {
-    if courier.replays < REPLAYS_MAX {
-        return Ok(());
-    }
-    until_interrupt(&held.lease, tokio::time::sleep(PAUSE)).await.map_err(interrupted)
 }
 
 /// Nothing was sent: each endpoint is tried once; then, while one of them has not refused for long, all of them again.

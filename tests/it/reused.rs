@@ -2,14 +2,11 @@
 
 use std::{sync::atomic::Ordering::SeqCst, time::Duration};
 
-use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
-    task::JoinSet,
-};
+use tokio::task::JoinSet;
 
 use crate::support::{
     client::{Conn, get, infer, request},
-    config::{Config, Service},
+    config::Config,
     origin::{Origin, Reuse},
     proxy::Proxy,
     wait::until_true,
@@ -120,38 +117,6 @@ async fn one_users_bad_request_does_not_cost_the_next_user_theirs() {
     let config = Config::pair(&blue, &green).service(|service| service.keys = "replay = \"never\"".into());
     let proxy = Proxy::ready(&config).await;
     calls(&proxy, 16, 60, Some(3)).await;
-}
-
-/// A server that goes down resets what it has taken, and then what the kernel has taken for it: the request and its first
-/// replay may both meet that. Fails when: in `proxy::retry`, `REPLAYS_MAX` is 1; or replays have no bound.
-#[tokio::test]
-async fn a_replay_that_dies_with_its_server_is_not_the_end() {
-    for (deaths, status) in [(2, 200), (9, 502)] {
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
-        let taken = std::sync::Arc::new(std::sync::atomic::AtomicU64::new(0));
-        let count = taken.clone();
-        let server = tokio::spawn(async move {
-            loop {
-                let (mut stream, _) = listener.accept().await.unwrap();
-                let mut bytes = [0; 4096];
-                let length = stream.read(&mut bytes).await.unwrap_or(0);
-                // The others are probes.
-                let counts = bytes[..length].starts_with(b"GET / ");
-                if counts && count.fetch_add(1, SeqCst) < deaths {
-                    stream.set_zero_linger().unwrap();
-                } else {
-                    // A probe that only connects hears nothing of it.
-                    let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nhi").await;
-                }
-            }
-        });
-        let proxy = Proxy::ready(&Config::new(vec![Service::new("iris", &url, "")])).await;
-        let mut conn = proxy.conn().await;
-        assert_eq!(conn.call(&get("/")).await.status, status);
-        assert_eq!(taken.load(SeqCst), 3);
-        server.abort();
-    }
 }
 
 /// Replay is bounded by its policy. Fails when: in `proxy::forward`, `after_failure` permits a replay whenever the
