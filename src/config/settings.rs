@@ -295,13 +295,13 @@ impl fmt::Display for EndpointUrl {
     }
 }
 
-/// What may be sent again on a fresh connection after a *reused* one died before the first byte of an answer.
+/// What may be sent again on a fresh connection after one died before the first byte of an answer.
 /// A request of which nothing was written is always sent again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ReplayPolicy {
     /// Idempotent methods, requests with `Idempotency-Key`, and POSTs to known pure inference paths.
     Inference,
-    /// Any method.
+    /// Any method, but only if the connection was a *reused* one.
     Reused,
     /// Idempotent methods (RFC 9110 section 9.2.2) and requests with `Idempotency-Key`.
     Idempotent,

@@ -19,6 +19,7 @@ use super::{
     outcome, replay, retry, rewrite, turn,
 };
 use crate::{
+    config::settings::ReplayPolicy,
     ids::EndpointId,
     telemetry::FailureKind,
     upstream::{BodyBounds, Choice, Conn, InFlight, LocalEndpoint, Pool, SendError, SharedBody, lease::Interrupt},
@@ -257,7 +258,11 @@ impl Courier<'_> {
         outcome::no_answer(held, local, &error, reused);
         let unprocessed = error.is_surely_unprocessed();
         let unanswered = !error.answer_began && error.kind() == FailureKind::UpstreamClosed;
-        let permitted = unprocessed || (unanswered && self.may_replay && !self.replayed);
+        // What is harmless to repeat may be repeated wherever it was lost; `reused` permits the rest only where a close
+        // has most likely crossed the request.
+        let policy = held.service.service.settings.replay;
+        let may_replay = self.may_replay && (reused || policy != ReplayPolicy::Reused);
+        let permitted = unprocessed || (unanswered && may_replay && !self.replayed);
         if self.is_whole() && permitted && self.attempts < retry::ATTEMPTS_MAX {
             self.replayed |= !unprocessed;
             self.exchange.replayed();

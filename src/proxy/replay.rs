@@ -1,4 +1,5 @@
-//! What may be sent again on a fresh connection after a reused one died before a byte of an answer (P5).
+//! What may be sent again on a fresh connection after one died before a byte of an answer (P5): a reused one whose close
+//! crossed the request, or one that was lost with its server.
 //!
 //! RFC 9110 section 9.2.2 lets a proxy repeat idempotent requests only. Inference is a pure function of its request,
 //! and a closed idle connection is where proxies in front of model servers lose the most, so `replay = "inference"`
