@@ -3,13 +3,18 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::status::{DrainStatus, GateReport};
+use super::{gate::GateReport, status::DrainStatus};
 use crate::ids::{Generation, ServiceName, Slot};
 
 /// What a call waits for before it answers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum WaitFor {
+    /// For nothing: 202 as soon as the gate runs. Events and the service's status tell how it goes on.
+    None,
+    /// Until traffic has moved, or the gate has failed.
+    #[default]
+    Switched,
     /// Until the slot that served before has no lease left.
     Drained,
 }
@@ -27,7 +32,13 @@ pub struct SwitchRequest {
     /// Switch although the gate fails; recorded in the journal.
     #[serde(default)]
     pub force: bool,
-    /// Free text for the journal.
+    /// Only say what it would do; the answer is a [`DryRun`](super::DryRun).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub dry_run: bool,
+    /// Cancel another change of this service whose gate still runs, and take its place; otherwise 409.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub supersede: bool,
+    /// Free text for the journal; `force` needs it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -45,6 +56,9 @@ pub struct RollbackRequest {
     pub if_generation: Option<u64>,
     #[serde(default)]
     pub force: bool,
+    /// Cancel another change of this service whose gate still runs, and take its place; otherwise 409.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub supersede: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -80,9 +94,12 @@ pub struct SlotUpdate {
     pub version: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub if_generation: Option<u64>,
-    /// Replace an active slot's endpoints although none of the new ones is ready.
+    /// Replace an active slot's endpoints although their gate fails; needs a reason.
     #[serde(default)]
     pub force: bool,
+    /// Cancel another change of this service whose gate still runs, and take its place; otherwise 409.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub supersede: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
 }
@@ -105,6 +122,8 @@ pub enum ChangeOutcome {
     Unchanged,
     /// The slot's endpoints or version are now these.
     Replaced,
+    /// The gate runs; nothing has changed yet.
+    UnderWay,
 }
 
 /// Answer to a switch, a rollback or a slot update. 200, or 202 when the wait ended before the drain did.
@@ -130,12 +149,24 @@ pub struct ChangeReply {
     pub message: String,
 }
 
+/// `POST /v1/services/{service}/slots/{slot}/test`; the body may be empty.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TestRequest {
+    /// Answer 202 as soon as the gate runs. Events and the slot's `tested` tell how it goes on.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub background: bool,
+}
+
 /// Answer to `POST /v1/services/{service}/slots/{slot}/test`.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct TestReply {
     #[schema(value_type = String)]
     pub service: ServiceName,
     pub slot: Slot,
+    /// True if the gate runs still: `gate` is empty then.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub under_way: bool,
     pub gate: GateReport,
 }
 

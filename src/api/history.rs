@@ -5,7 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::status::GateReport;
+use super::gate::{GateNews, GateReport};
 use crate::ids::{Generation, ServiceName, Slot};
 
 /// What was asked for.
@@ -135,6 +135,8 @@ pub enum Event {
         generation: Generation,
         cut: u64,
     },
+    /// A gate has come further.
+    Gate(GateNews),
     /// The config file was read.
     Reload { at: String, ok: bool, problems: Vec<String> },
 }
@@ -147,6 +149,7 @@ impl Event {
             Event::Health { .. } => "health",
             Event::Ejection { .. } => "ejection",
             Event::Drained { .. } => "drained",
+            Event::Gate(_) => "gate",
             Event::Reload { .. } => "reload",
         }
     }

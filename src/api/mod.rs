@@ -4,17 +4,22 @@
 //! left out, never `null`. Never: behaviour.
 
 mod change;
+mod gate;
 mod history;
 mod problem;
 mod status;
 
 pub use change::{
     ChangeOutcome, ChangeReply, DrainRequest, EndpointSpec, ReloadReply, RollbackRequest, SlotUpdate, SwitchRequest,
-    TestReply, WaitFor,
+    TestReply, TestRequest, WaitFor,
+};
+pub use gate::{
+    CancelReply, DryRun, GateNews, GateProgress, GatePurpose, GateReport, GateStep, PlannedStep, RunningStep,
+    StepResult, Tested, UnderWay,
 };
 pub use history::{Action, EndpointAddresses, Event, History, HistoryEntry, Outcome, SlotContents};
 pub use problem::{Problem, ProblemKind};
 pub use status::{
-    DrainStatus, EndpointHealth, EndpointStatus, GateReport, GateStep, InFlight, ProxyStatus, ReloadStatus,
-    RollbackStatus, ServiceList, ServiceStatus, SlotPhase, SlotStatus, StepResult,
+    DrainStatus, EndpointHealth, EndpointStatus, InFlight, ProxyStatus, ReloadStatus, RollbackStatus, ServiceList,
+    ServiceStatus, SlotPhase, SlotStatus,
 };

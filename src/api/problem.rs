@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::status::GateReport;
+use super::gate::GateReport;
 
 /// The kind of a refusal; each has one HTTP status.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -21,6 +21,8 @@ pub enum ProblemKind {
     Refused,
     /// 409: another change of this service is under way. Nothing changed.
     Busy,
+    /// 409: this change was cancelled, or another one took its place. Nothing changed.
+    Cancelled,
     /// 412: the service is at another generation. Nothing changed.
     GenerationDiffers,
     /// 413: the body is larger than the admin API takes.
@@ -41,7 +43,7 @@ impl ProblemKind {
             ProblemKind::Forbidden => 403,
             ProblemKind::NotFound => 404,
             ProblemKind::MethodNotAllowed => 405,
-            ProblemKind::Refused | ProblemKind::Busy => 409,
+            ProblemKind::Refused | ProblemKind::Busy | ProblemKind::Cancelled => 409,
             ProblemKind::GenerationDiffers => 412,
             ProblemKind::TooLarge => 413,
             ProblemKind::Invalid => 422,

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::gate::{Tested, UnderWay};
 use crate::ids::{Generation, PerSlot, ServiceName, Slot};
 
 /// `GET /v1/services`.
@@ -54,6 +55,9 @@ pub struct ServiceStatus {
     /// A change that is being prepared, in words (`switch to green: gate`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pending: Option<String>,
+    /// The same change in detail: who asked, since when, and how far its gate is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub under_way: Option<UnderWay>,
     pub rollback: RollbackStatus,
     pub slots: PerSlot<SlotStatus>,
 }
@@ -96,6 +100,9 @@ pub struct SlotStatus {
     pub version: Option<String>,
     pub endpoints: Vec<EndpointStatus>,
     pub drain: DrainStatus,
+    /// The gate that was run last on what stands in the slot now; absent if none was since the proxy started.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tested: Option<Tested>,
 }
 
 /// The result of probing, apart from the slot's phase.
@@ -151,30 +158,4 @@ pub struct DrainStatus {
     pub serves_on: bool,
     /// The reason for the verdict, in words.
     pub why: String,
-}
-
-/// What a gate saw.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
-pub struct GateReport {
-    pub passed: bool,
-    pub steps: Vec<GateStep>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum StepResult {
-    Pass,
-    Fail,
-    Skipped,
-}
-
-/// One step of a gate with its evidence.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
-pub struct GateStep {
-    /// `readiness`, `contract` or `golden`.
-    pub name: String,
-    pub result: StepResult,
-    /// One line for each thing seen: endpoint, answer, time.
-    pub evidence: Vec<String>,
-    pub took_ms: u64,
 }

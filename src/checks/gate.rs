@@ -7,7 +7,7 @@ use std::{
 
 use tokio::time::{Instant as Deadline, timeout_at};
 
-use super::{contract::contract, golden::Set, readiness::readiness, rehearsal::rehearse};
+use super::{contract::contract, golden::Set, progress::Progress, readiness::readiness, rehearsal::rehearse};
 use crate::{
     api::{GateReport, GateStep, StepResult},
     config::settings::ServiceSettings,
@@ -57,9 +57,9 @@ impl Finding {
 /// Runs the gate: readiness, then the contract, then the golden requests, as far as they are configured. After a step that
 /// fails the others are skipped. A probe that passes counts as proof: the endpoint is healthy from then on. Ends within
 /// `service.gate.timeout`, give or take the judgement of answers that are there. Cancelling the future gives up what runs.
-pub async fn run_gate(gate: Gate) -> GateReport {
+pub async fn run_gate(gate: Gate, progress: &Progress) -> GateReport {
     let limit = gate.settings.gate.timeout.min(LIMIT_MAX);
-    let mut run = Run { until: Deadline::now() + limit, limit, steps: Vec::new() };
+    let mut run = Run { until: Deadline::now() + limit, limit, steps: Vec::new(), progress };
     run.step("readiness", readiness(&gate)).await;
     if gate.demand == Demand::EveryEndpoint {
         if gate.settings.gate.contract && !gate.active.is_empty() {
@@ -68,30 +68,34 @@ pub async fn run_gate(gate: Gate) -> GateReport {
         if let Some(set) = &gate.golden {
             // Its requests end a little before the limit, so that the report can still say which of them did not.
             let until = run.until - (limit / 20).min(GOLDEN_SPARE);
-            run.step("golden", rehearse(&gate, set, until)).await;
+            run.step("golden", rehearse(&gate, set, until, progress)).await;
         }
     }
     GateReport { passed: run.steps.iter().all(|step| step.result != StepResult::Fail), steps: run.steps }
 }
 
 /// A gate that runs.
-struct Run {
+struct Run<'p> {
     until: Deadline,
     limit: Duration,
     steps: Vec<GateStep>,
+    progress: &'p Progress,
 }
 
-impl Run {
+impl Run<'_> {
     /// Takes a step, unless one before it has failed.
     async fn step(&mut self, name: &str, work: impl Future<Output = Finding>) {
         let started = Instant::now();
+        self.progress.begin(name);
         let failed = self.steps.iter().find(|step| step.result == StepResult::Fail);
         let finding = match failed {
             Some(failed) => Finding::skipped(format!("not asked for, since {} failed", failed.name)),
             None => timeout_at(self.until, work).await.unwrap_or_else(|_elapsed| self.late()),
         };
         let Finding { result, evidence } = finding;
-        self.steps.push(GateStep { name: name.to_owned(), result, evidence, took_ms: millis(started.elapsed()) });
+        let step = GateStep { name: name.to_owned(), result, evidence, took_ms: millis(started.elapsed()) };
+        self.progress.end(step.clone());
+        self.steps.push(step);
     }
 
     fn late(&self) -> Finding {

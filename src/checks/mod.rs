@@ -10,8 +10,10 @@ mod ask;
 mod contract;
 mod gate;
 pub mod golden;
+mod progress;
 mod readiness;
 mod rehearsal;
 mod terms;
 
 pub use gate::{Demand, Gate, run_gate};
+pub use progress::Progress;

@@ -17,6 +17,7 @@ use super::{
     ask::{Bounds, ask},
     gate::{Finding, Gate},
     golden::{Case, Set, Verdict},
+    progress::Progress,
 };
 use crate::{
     config::settings::{ServiceSettings, UpstreamProtocol},
@@ -25,8 +26,9 @@ use crate::{
 
 /// Sends and judges all of them; enough must pass at *each* endpoint. Requests that would begin after `until` are
 /// skipped, and those that run then have failed. Dropping the future gives all of them up.
-pub(super) async fn rehearse(gate: &Gate, set: &Arc<Set>, until: Deadline) -> Finding {
+pub(super) async fn rehearse(gate: &Gate, set: &Arc<Set>, until: Deadline, progress: &Progress) -> Finding {
     let mut running = JoinSet::new();
+    let (all, done) = (set.cases().len() * gate.endpoints.len(), Arc::new(AtomicUsize::new(0)));
     for (index, endpoint) in gate.endpoints.iter().enumerate() {
         let stage = Arc::new(Stage {
             endpoint: endpoint.clone(),
@@ -34,6 +36,7 @@ pub(super) async fn rehearse(gate: &Gate, set: &Arc<Set>, until: Deadline) -> Fi
             settings: gate.settings.clone(),
             next: AtomicUsize::new(0),
             until,
+            told: Told { all, done: done.clone(), progress: progress.clone() },
         });
         for _ in 0..AT_ONCE {
             let stage = stage.clone();
@@ -72,6 +75,21 @@ struct Stage {
     settings: Arc<ServiceSettings>,
     next: AtomicUsize,
     until: Deadline,
+    told: Told,
+}
+
+/// How many answers there are, of all endpoints.
+struct Told {
+    all: usize,
+    done: Arc<AtomicUsize>,
+    progress: Progress,
+}
+
+impl Told {
+    fn one_more(&self) {
+        let done = self.done.fetch_add(1, Relaxed) + 1;
+        self.progress.detail(format!("{done} of {} golden requests", self.all));
+    }
 }
 
 impl Stage {
@@ -82,6 +100,7 @@ impl Stage {
             let index = self.next.fetch_add(1, Relaxed);
             let Some(case) = self.set.cases().get(index) else { return verdicts };
             verdicts.push(self.play_one(index, case).await);
+            self.told.one_more();
         }
     }
 

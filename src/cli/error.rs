@@ -76,7 +76,7 @@ impl CliError {
 
 fn problem_exit_code(kind: ProblemKind) -> ExitCode {
     match kind {
-        ProblemKind::Busy | ProblemKind::GenerationDiffers => ExitCode::Conflict,
+        ProblemKind::Busy | ProblemKind::Cancelled | ProblemKind::GenerationDiffers => ExitCode::Conflict,
         ProblemKind::Unauthorized
         | ProblemKind::Forbidden
         | ProblemKind::NotFound

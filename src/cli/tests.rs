@@ -60,6 +60,8 @@ fn a_switch_says_what_it_wants_and_who_it_is() {
             to: "green".parse().ok(),
             if_generation: Some(7),
             force: true,
+            dry_run: false,
+            supersede: false,
             reason: Some("weekly".into()),
             wait: Some(WaitFor::Drained),
             timeout: Some("1m 30s".into()),

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     api::{Action, ChangeOutcome, ChangeReply, Event, GateReport, HistoryEntry, Outcome, Problem},
-    checks::{Demand, Gate, run_gate},
+    checks::{Demand, Gate, Progress, run_gate},
     ids::{Generation, ServiceName},
     switch::{self, Answer, Change, Effect, OpId, Refusal},
     upstream::Endpoint,
@@ -55,7 +55,7 @@ impl Controller {
         };
         let (service, inbox) = (service.clone(), self.around.inbox.clone());
         tokio::spawn(async move {
-            let report = run_gate(gate).await;
+            let report = run_gate(gate, &Progress::new().0).await;
             // A controller that has ended switches nothing.
             let _ = inbox.send(Message::GateDone { service, op, report }).await;
         });
@@ -222,7 +222,7 @@ impl Controller {
         tokio::spawn(async move {
             let mut running = tokio::task::JoinSet::new();
             for (service, contents, gate) in gates {
-                running.spawn(async move { (service, contents, run_gate(gate).await) });
+                running.spawn(async move { (service, contents, run_gate(gate, &Progress::new().0).await) });
             }
             let gates: Vec<(ServiceName, crate::config::SlotSettings, GateReport)> = running.join_all().await;
             let _ = inbox.send(Message::ReloadGated { gates }).await;

@@ -23,7 +23,7 @@ use crate::{
         ProxyStatus, ReloadReply, RollbackRequest, ServiceList, ServiceStatus, SlotUpdate, SwitchRequest, TestReply,
         WaitFor,
     },
-    checks::run_gate,
+    checks::{Progress, run_gate},
     config::{EndpointSettings, SlotSettings, parse_duration},
     ids::{Generation, Slot},
     net::tls::TlsListeners,
@@ -62,7 +62,7 @@ struct Wait {
 impl Wait {
     fn new(wait: Option<WaitFor>, timeout: Option<&str>) -> Result<Self, Problem> {
         let timeout = timeout.map(|text| duration(text, "timeout")).transpose()?;
-        Ok(Self { limit: wait.map(|WaitFor::Drained| timeout.unwrap_or(WAIT_DEFAULT)) })
+        Ok(Self { limit: wait.filter(|wait| *wait == WaitFor::Drained).map(|_| timeout.unwrap_or(WAIT_DEFAULT)) })
     }
 }
 
@@ -209,7 +209,12 @@ impl Handle {
         let view = self.view(name)?;
         let endpoints = view.slots[slot].endpoints.clone();
         let gate = whole_gate(&view.settings, view.golden.as_ref(), endpoints, &view.slots[view.active].endpoints);
-        Ok(TestReply { service: view.settings.name.clone(), slot, gate: run_gate(gate).await })
+        Ok(TestReply {
+            service: view.settings.name.clone(),
+            slot,
+            under_way: false,
+            gate: run_gate(gate, &Progress::new().0).await,
+        })
     }
 
     /// How a slot's drain stands; with `wait`, when it is safe to delete or the time is over.

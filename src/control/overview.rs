@@ -88,6 +88,7 @@ impl ServiceView {
             active: self.active,
             matches: rule_in_words(&self.settings.rule),
             pending: self.pending.as_ref().map(|(_, words)| words.clone()),
+            under_way: None,
             rollback: self.rollback(),
             slots: PerSlot::from_fn(|slot| self.slot_status(slot, now)),
         }
@@ -101,6 +102,7 @@ impl ServiceView {
             version: view.version.clone(),
             endpoints: view.endpoints.iter().map(|endpoint| endpoint_status(endpoint, now)).collect(),
             drain: self.drain(slot),
+            tested: None,
         }
     }
 

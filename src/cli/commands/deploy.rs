@@ -153,6 +153,8 @@ async fn switch(
         to: Some(args.slot),
         if_generation: Some(generation.0),
         force: false,
+        dry_run: false,
+        supersede: false,
         reason: args.reason.clone(),
         wait: args.waiting.wait(),
         timeout: args.waiting.timeout_text(),

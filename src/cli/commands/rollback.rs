@@ -27,6 +27,7 @@ pub(in crate::cli) async fn run(args: &RollbackArgs, session: &mut Session<'_>) 
     let request = RollbackRequest {
         if_generation: *if_generation,
         force: *force,
+        supersede: false,
         reason: reason.clone(),
         wait: waiting.wait(),
         timeout: waiting.timeout_text(),

@@ -36,7 +36,7 @@ pub(in crate::cli) fn gate(passed: bool) -> GateReport {
 }
 
 pub(in crate::cli) fn tested(passed: bool) -> TestReply {
-    TestReply { service: iris(), slot: Slot::Green, gate: gate(passed) }
+    TestReply { service: iris(), slot: Slot::Green, under_way: false, gate: gate(passed) }
 }
 
 /// Blue → green, and blue still has work.
@@ -145,6 +145,7 @@ fn busy_service() -> ServiceStatus {
         active: Slot::Green,
         matches: "path /v2/models/iris".into(),
         pending: Some("switch to blue: gate".into()),
+        under_way: None,
         rollback: RollbackStatus {
             to: Some(Slot::Blue),
             instant: true,
@@ -157,6 +158,7 @@ fn busy_service() -> ServiceStatus {
                 version: Some("2026-11-01".into()),
                 endpoints: vec![endpoint("http://127.0.0.1:9001", None, EndpointHealth::Healthy)],
                 drain: draining(),
+                tested: None,
             },
             green: SlotStatus {
                 slot: Slot::Green,
@@ -164,13 +166,15 @@ fn busy_service() -> ServiceStatus {
                 version: Some("2026-12-01".into()),
                 endpoints: vec![second, third],
                 drain: DrainStatus { in_flight, why, ..DrainStatus::default() },
+                tested: None,
             },
         },
     }
 }
 
 fn broken_service() -> ServiceStatus {
-    let slot = |slot, phase, endpoints| SlotStatus { slot, phase, version: None, endpoints, drain: drained() };
+    let slot =
+        |slot, phase, endpoints| SlotStatus { slot, phase, version: None, endpoints, drain: drained(), tested: None };
     let lost = endpoint("http://127.0.0.1:9011", None, EndpointHealth::Unhealthy);
     ServiceStatus {
         name: "llama".parse().unwrap(),
@@ -178,6 +182,7 @@ fn broken_service() -> ServiceStatus {
         active: Slot::Blue,
         matches: "everything".into(),
         pending: None,
+        under_way: None,
         rollback: RollbackStatus { to: None, instant: false, why: "no slot served before".into() },
         slots: PerSlot {
             blue: slot(Slot::Blue, SlotPhase::Active, vec![lost]),

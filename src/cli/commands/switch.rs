@@ -31,6 +31,8 @@ pub(in crate::cli) async fn run(args: &SwitchArgs, session: &mut Session<'_>) ->
         to: args.to,
         if_generation: *if_generation,
         force: *force,
+        dry_run: false,
+        supersede: false,
         reason: reason.clone(),
         wait: waiting.wait(),
         timeout: waiting.timeout_text(),

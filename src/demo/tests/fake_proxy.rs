@@ -162,6 +162,7 @@ impl FakeProxy {
             active,
             matches: String::new(),
             pending: None,
+            under_way: None,
             rollback: RollbackStatus { to: None, instant: true, why: String::new() },
             slots: PerSlot::from_fn(|slot| SlotStatus {
                 slot,
@@ -169,6 +170,7 @@ impl FakeProxy {
                 version: Some(if slot == Slot::Blue { "1" } else { "2" }.to_owned()),
                 endpoints: Vec::new(),
                 drain: self.drain(slot),
+                tested: None,
             }),
         }
     }
