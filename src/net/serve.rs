@@ -145,7 +145,8 @@ pub async fn serve<M, S, B>(
     let service = service(watched.conn.clone());
     if is_http2 {
         watched.conn.set_http2(rules.clients.limits.resets_max);
-        serve_h2(rules.h2.serve_connection(io, service), &watched).await;
+        // Boxed, so that a client of HTTP/1.1 does not carry the room for it.
+        Box::pin(serve_h2(rules.h2.serve_connection(io, service), &watched)).await;
     } else {
         // An HTTP/2 connection is ended stream by stream, each in a task of its own.
         // What the end of a TLS stream means cannot be asked of the socket: there it is the client's end.
@@ -186,74 +187,99 @@ pub(super) async fn until_order<F: Future>(mut future: Pin<&mut F>, watched: &Wa
     .await
 }
 
-async fn serve_h1<S, B>(
+/// Not an `async fn`, which would have room for the connection twice.
+fn serve_h1<S, B>(
     mut conn: http1::UpgradeableConnection<TokioIo<Downstream>, S>,
     watched: &Watched,
     refusals: &impl Refusals,
-) where
+) -> impl Future<Output = ()>
+where
     S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + 'static,
     B: Body<Data = Bytes> + 'static,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    let mut timed_out = None;
-    poll_fn(|cx| {
-        // The task's waker stays the same for its life.
-        watched.conn.waker.get_or_init(|| cx.waker().clone());
-        Poll::Ready(())
-    })
-    .await;
+    async move {
+        poll_fn(|cx| {
+            // The task's waker stays the same for its life.
+            watched.conn.waker.get_or_init(|| cx.waker().clone());
+            Poll::Ready(())
+        })
+        .await;
+        let End::Over { timed_out } = run_h1(&mut conn, watched).await else { return };
+        let Some(parts) = conn.into_parts() else { return };
+        let stream = parts.io.into_inner();
+        if let Some(kind) = timed_out.or(stream.refused()) {
+            watched.conn.must_linger();
+            Box::pin(refuse_head(stream, refusals.refuse(watched.conn.peer, kind))).await;
+        }
+    }
+}
+
+/// How a connection's requests ended.
+enum End {
+    /// Nothing more is said on it.
+    Severed,
+    /// If its last head took too long, the client is to be told.
+    Over { timed_out: Option<FailureKind> },
+}
+
+/// Serves one request after the other.
+async fn run_h1<S, B>(conn: &mut http1::UpgradeableConnection<TokioIo<Downstream>, S>, watched: &Watched) -> End
+where
+    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + 'static,
+    B: Body<Data = Bytes> + 'static,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
     loop {
-        match until_order(Pin::new(&mut conn), watched).await {
-            Ok(Ok(())) => break,
+        match until_order(Pin::new(&mut *conn), watched).await {
+            Ok(Ok(())) => return End::Over { timed_out: None },
             Ok(Err(error)) => {
                 // What the client sent could not be read to its end; the 4xx that says so must reach it.
                 watched.conn.must_linger();
                 tracing::debug!(%error, client = %watched.conn.peer, "A client connection ended with an error.");
-                break;
+                return End::Over { timed_out: None };
             }
             Err(Order::Look | Order::Announce) => {}
-            Err(Order::Sever) => return,
+            Err(Order::Sever) => return End::Severed,
             Err(Order::Expire) if watched.conn.doing() == Doing::Head => {
-                timed_out = Some(FailureKind::HeaderTimeout);
-                break;
+                return End::Over { timed_out: Some(FailureKind::HeaderTimeout) };
             }
-            Err(Order::Finish | Order::Expire) => Pin::new(&mut conn).graceful_shutdown(),
+            Err(Order::Finish | Order::Expire) => Pin::new(&mut *conn).graceful_shutdown(),
         }
-    }
-    let Some(parts) = conn.into_parts() else { return };
-    let stream = parts.io.into_inner();
-    if let Some(kind) = timed_out.or(stream.refused()) {
-        watched.conn.must_linger();
-        refuse_head(stream, &refusals.refuse(watched.conn.peer, kind)).await;
     }
 }
 
 /// Tells the client why its head was not taken. It may be gone; there is nobody to tell then.
-async fn refuse_head(mut stream: Downstream, answer: &[u8]) {
+async fn refuse_head(mut stream: Downstream, answer: Bytes) {
     stream.speak();
-    let _ = stream.write_all(answer).await;
+    let _ = stream.write_all(&answer).await;
     let _ = stream.shutdown().await;
 }
 
-async fn serve_h2<S, B>(conn: http2::Connection<TokioIo<Downstream>, S, LocalExec>, watched: &Watched)
+/// As [`serve_h1`], no `async fn`.
+fn serve_h2<S, B>(
+    mut conn: http2::Connection<TokioIo<Downstream>, S, LocalExec>,
+    watched: &Watched,
+) -> impl Future<Output = ()>
 where
     S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + 'static,
     S::Future: 'static,
     B: Body<Data = Bytes> + 'static,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    let mut conn = pin!(conn);
-    loop {
-        match until_order(conn.as_mut(), watched).await {
-            Ok(Ok(())) => return,
-            Ok(Err(error)) => {
-                tracing::debug!(%error, client = %watched.conn.peer, "A client's HTTP/2 connection ended with an error.");
-                return;
+    async move {
+        loop {
+            match until_order(Pin::new(&mut conn), watched).await {
+                Ok(Ok(())) => return,
+                Ok(Err(error)) => {
+                    tracing::debug!(%error, client = %watched.conn.peer, "A client's HTTP/2 connection ended with an error.");
+                    return;
+                }
+                Err(Order::Look) => {}
+                Err(Order::Sever) => return,
+                // GOAWAY with the highest id, a PING, then the final GOAWAY; streams that are open go on (RFC 9113 section 6.8).
+                Err(Order::Announce | Order::Finish | Order::Expire) => Pin::new(&mut conn).graceful_shutdown(),
             }
-            Err(Order::Look) => {}
-            Err(Order::Sever) => return,
-            // GOAWAY with the highest id, a PING, then the final GOAWAY; streams that are open go on (RFC 9113 section 6.8).
-            Err(Order::Announce | Order::Finish | Order::Expire) => conn.as_mut().graceful_shutdown(),
         }
     }
 }

@@ -28,7 +28,7 @@ use crate::{
 /// Sends the request upstream and gives back the answer, its body still running.
 pub(super) async fn forward(
     exchange: &Rc<Exchange>,
-    mut head: Parts,
+    head: &mut Parts,
     body: Incoming,
     upgrade: Option<HeaderValue>,
 ) -> Result<Response<AnswerBody>, Failure> {
@@ -41,7 +41,7 @@ pub(super) async fn forward(
         exchange,
         may_replay: false,
         body: None,
-        head: Some(head),
+        head: Some(std::mem::replace(head, rewrite::no_head())),
         routed: None,
         upgrade: on_upgrade.zip(upgrade),
         attempts: 0,
@@ -212,7 +212,7 @@ impl Courier<'_> {
             Ok(conn) => conn,
             Err(error) => {
                 drop(in_flight);
-                return retry::after_no_connection(self, held, local, error).await.map(|()| None);
+                return Box::pin(retry::after_no_connection(self, held, local, error)).await.map(|()| None);
             }
         };
         let reused = conn.is_reused();
