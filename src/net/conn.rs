@@ -52,6 +52,8 @@ pub struct ClientConn {
     resets_max: AtomicU32,
     expelled: AtomicBool,
     closing: Arc<AtomicBool>,
+    /// It was told to rest since it last did something.
+    has_rested: AtomicBool,
     /// The request that is open may be told of what goes on before its answer (HTTP/1.1).
     takes_interim: AtomicBool,
     answering: AtomicBool,
@@ -65,6 +67,8 @@ pub struct ClientConn {
     head_end: AtomicU64,
     next_head: AtomicU64,
     body_end: AtomicU64,
+    /// Bytes read so far.
+    read: AtomicU64,
     /// Wakes the connection's task.
     pub(super) waker: OnceLock<Waker>,
 }
@@ -90,6 +94,7 @@ impl ClientConn {
             resets_max: AtomicU32::new(u32::MAX),
             expelled: AtomicBool::new(false),
             closing,
+            has_rested: AtomicBool::new(false),
             takes_interim: AtomicBool::new(false),
             answering: AtomicBool::new(false),
             is_tunnel: AtomicBool::new(false),
@@ -99,6 +104,7 @@ impl ClientConn {
             head_end: AtomicU64::new(UNKNOWN),
             next_head: AtomicU64::new(0),
             body_end: AtomicU64::new(UNKNOWN),
+            read: AtomicU64::new(0),
             waker: OnceLock::new(),
         }
     }
@@ -181,6 +187,21 @@ impl ClientConn {
     /// True if the bytes at this place are known to be the first of a head.
     pub(super) fn expects_head_at(&self, place: u64) -> bool {
         self.next_head.load(Relaxed) == place || self.body_end.load(Relaxed) == place
+    }
+
+    pub(super) fn note_place(&self, read: u64) {
+        self.read.store(read, Relaxed);
+    }
+
+    /// True if nothing that came is still to be dealt with, and nothing that was said is still to be taken.
+    pub(super) fn is_at_rest(&self) -> bool {
+        let is_between = self.doing() == Doing::Idle && self.expects_head_at(self.read.load(Relaxed));
+        is_between && self.is_http1() && !self.is_blocked.load(Relaxed) && self.blocked_for_ms().is_none()
+    }
+
+    /// True, once since it last did something, if it may give its buffers back now.
+    pub(super) fn takes_a_rest(&self) -> bool {
+        !self.has_rested.load(Relaxed) && self.is_at_rest() && !self.has_rested.swap(true, Relaxed)
     }
 
     pub(super) fn take_interim(&self) -> Option<Vec<u8>> {
@@ -312,6 +333,7 @@ impl ClientConn {
 
     fn set(&self, doing: Doing) {
         self.doing.store(doing as u8, Relaxed);
+        self.has_rested.store(false, Relaxed);
         self.since_ms.store(self.clock.load(Relaxed), Relaxed);
     }
 

@@ -80,6 +80,14 @@ impl Downstream {
         self.refused
     }
 
+    /// Waits until something has come, or the client has gone. Reads nothing, and needs no buffer.
+    pub(super) async fn readable(&self) -> io::Result<()> {
+        match &self.stream {
+            Some(stream) => stream.readable().await,
+            None => Err(io::ErrorKind::NotConnected.into()),
+        }
+    }
+
     /// What is said now goes to the client.
     pub(super) fn speak(&mut self) {
         self.refused = None;
@@ -94,6 +102,7 @@ impl Downstream {
         self.hangup.note_read();
         let start = self.read;
         self.read += bytes.len() as u64;
+        self.conn.note_place(self.read);
         if !self.conn.is_http1() {
             return if begins_with_settings(bytes, start) {
                 Ok(())

@@ -78,9 +78,12 @@ mod tests {
     fn small_pieces_are_written_as_one() {
         let mut cx = Context::from_waker(Waker::noop());
         let large = vec![b'l'; BYTES_MAX];
-        for (pieces, written_in) in
-            [(vec![&b"head"[..], b"", b"body"], 1), (vec![&large[..]], 1), (vec![&b"h"[..], &large[..]], 2), (vec![], 1)]
-        {
+        for (pieces, written_in) in [
+            (vec![&b"head"[..], b"", b"body"], 1),
+            (vec![&large[..]], 1),
+            (vec![&b"h"[..], &large[..]], 2),
+            (vec![], 1),
+        ] {
             let mut sink = Sink::default();
             let slices: Vec<_> = pieces.iter().map(|piece| io::IoSlice::new(piece)).collect();
             let bytes = pieces.concat();

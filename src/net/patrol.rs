@@ -21,9 +21,14 @@ use slab::Slab;
 use super::conn::{ClientConn, Doing};
 use crate::config::settings::Limits;
 
+/// When an idle connection gives its buffers back: a client that asks again at once is not to pay for it.
+const REST_AFTER: Duration = Duration::from_secs(2);
+
 /// What a connection's task is told to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Order {
+    /// Nothing has happened for a while: give the buffers back (HTTP/1.1).
+    Rest,
     /// Poll the connection again: a write is to be tried.
     Look,
     /// Shutdown began: HTTP/2 says GOAWAY and goes on with what is open.
@@ -93,6 +98,8 @@ impl Patrol {
             let doing_for = Duration::from_millis(post.conn.for_ms());
             if doing_for >= limit {
                 post.give(Order::Expire);
+            } else if doing_for >= REST_AFTER && post.conn.takes_a_rest() {
+                post.give(Order::Rest);
             }
             // An HTTP/2 connection without a request that has not ended by itself has a client that leaves the last part
             // of an answer where it is.

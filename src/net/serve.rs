@@ -148,10 +148,11 @@ pub async fn serve<M, S, B>(
         // Boxed, so that a client of HTTP/1.1 does not carry the room for it.
         Box::pin(serve_h2(rules.h2.serve_connection(io, service), &watched)).await;
     } else {
-        // An HTTP/2 connection is ended stream by stream, each in a task of its own.
         // What the end of a TLS stream means cannot be asked of the socket: there it is the client's end.
-        let conn = rules.h1.clone().half_close(in_clear).serve_connection(io, service).with_upgrades();
-        Abortable::new(serve_h1(conn, &watched, refusals)).await;
+        let mut builder = rules.h1.clone();
+        builder.half_close(in_clear);
+        // An HTTP/2 connection is ended stream by stream, each in a task of its own.
+        Abortable::new(serve_h1(builder, io, service, &watched, refusals)).await;
     }
 }
 
@@ -169,7 +170,7 @@ async fn tell_protocol(stream: &mut Stream, early: &mut BytesMut, watched: &Watc
         match until_order(read, watched).await {
             Ok(Ok(bytes)) if bytes > 0 => watched.conn.note_read(),
             Ok(_) => return None,
-            Err(Order::Look | Order::Announce) => continue,
+            Err(Order::Rest | Order::Look | Order::Announce) => continue,
             Err(Order::Finish) if watched.conn.doing() == Doing::Head => continue,
             Err(Order::Finish | Order::Expire | Order::Sever) => return None,
         }
@@ -189,7 +190,9 @@ pub(super) async fn until_order<F: Future>(mut future: Pin<&mut F>, watched: &Wa
 
 /// Not an `async fn`, which would have room for the connection twice.
 fn serve_h1<S, B>(
-    mut conn: http1::UpgradeableConnection<TokioIo<Downstream>, S>,
+    builder: http1::Builder,
+    io: TokioIo<Downstream>,
+    service: S,
     watched: &Watched,
     refusals: &impl Refusals,
 ) -> impl Future<Output = ()>
@@ -198,6 +201,7 @@ where
     B: Body<Data = Bytes> + 'static,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
+    let mut conn = builder.serve_connection(io, service).with_upgrades();
     async move {
         poll_fn(|cx| {
             // The task's waker stays the same for its life.
@@ -205,12 +209,40 @@ where
             Poll::Ready(())
         })
         .await;
-        let End::Over { timed_out } = run_h1(&mut conn, watched).await else { return };
-        let Some(parts) = conn.into_parts() else { return };
-        let stream = parts.io.into_inner();
-        if let Some(kind) = timed_out.or(stream.refused()) {
-            watched.conn.must_linger();
-            Box::pin(refuse_head(stream, refusals.refuse(watched.conn.peer, kind))).await;
+        loop {
+            let end = run_h1(&mut conn, watched).await;
+            let parts = conn.into_parts().filter(|_| !matches!(end, End::Severed));
+            let Some(http1::Parts { io, service, read_buf, .. }) = parts else { return };
+            // Empty where the connection rests, and yet most of its memory.
+            drop(read_buf);
+            let stream = io.into_inner();
+            match end {
+                End::Severed => return,
+                End::Resting if rest(&stream, watched).await => {
+                    conn = builder.serve_connection(TokioIo::new(stream), service).with_upgrades();
+                }
+                End::Resting => return,
+                End::Over { timed_out } => {
+                    if let Some(kind) = timed_out.or(stream.refused()) {
+                        watched.conn.must_linger();
+                        Box::pin(refuse_head(stream, refusals.refuse(watched.conn.peer, kind))).await;
+                    }
+                    return;
+                }
+            }
+        }
+    }
+}
+
+/// Waits for an idle client without the HTTP library, whose buffers and state are most of what a connection costs in
+/// memory: they are given back, and made anew when bytes come. False if the connection's time is over first.
+async fn rest(stream: &Downstream, watched: &Watched) -> bool {
+    loop {
+        match until_order(pin!(stream.readable()), watched).await {
+            // What there is, be it an error or the end, is read and judged in the ordinary way.
+            Ok(_) => return true,
+            Err(Order::Rest | Order::Look | Order::Announce) => {}
+            Err(Order::Finish | Order::Expire | Order::Sever) => return false,
         }
     }
 }
@@ -219,6 +251,8 @@ where
 enum End {
     /// Nothing more is said on it.
     Severed,
+    /// There is nothing to do, and nothing left over.
+    Resting,
     /// If its last head took too long, the client is to be told.
     Over { timed_out: Option<FailureKind> },
 }
@@ -239,7 +273,8 @@ where
                 tracing::debug!(%error, client = %watched.conn.peer, "A client connection ended with an error.");
                 return End::Over { timed_out: None };
             }
-            Err(Order::Look | Order::Announce) => {}
+            Err(Order::Rest) if watched.conn.is_at_rest() => return End::Resting,
+            Err(Order::Rest | Order::Look | Order::Announce) => {}
             Err(Order::Sever) => return End::Severed,
             Err(Order::Expire) if watched.conn.doing() == Doing::Head => {
                 return End::Over { timed_out: Some(FailureKind::HeaderTimeout) };
@@ -275,7 +310,7 @@ where
                     tracing::debug!(%error, client = %watched.conn.peer, "A client's HTTP/2 connection ended with an error.");
                     return;
                 }
-                Err(Order::Look) => {}
+                Err(Order::Rest | Order::Look) => {}
                 Err(Order::Sever) => return,
                 // GOAWAY with the highest id, a PING, then the final GOAWAY; streams that are open go on (RFC 9113 section 6.8).
                 Err(Order::Announce | Order::Finish | Order::Expire) => Pin::new(&mut conn).graceful_shutdown(),

@@ -67,6 +67,11 @@ impl Stream {
         }
     }
 
+    /// Waits until the socket has bytes, or its end.
+    pub(super) async fn readable(&self) -> io::Result<()> {
+        self.socket().stream.readable().await
+    }
+
     /// Makes the close a reset that leaves nothing behind.
     pub(super) fn set_zero_linger(&self) -> io::Result<()> {
         self.socket().stream.set_zero_linger()

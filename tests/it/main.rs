@@ -27,6 +27,7 @@ mod readme;
 mod reload;
 mod replay_soak;
 mod restart;
+mod resting;
 mod retries;
 mod reused;
 mod rollback;
