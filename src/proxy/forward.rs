@@ -147,11 +147,13 @@ impl Courier<'_> {
     }
 
     async fn run(&mut self) -> Result<Response<AnswerBody>, Failure> {
+        let mut arrived = Some(self.exchange.started);
         loop {
             self.attempts += 1;
             let held = turn::hold(self).await?;
             retry::note_request(self, &held);
-            let now = Instant::now();
+            // Most requests get here in no time, and need not look at the clock again.
+            let now = arrived.take().filter(|_| self.queue_until.is_none()).unwrap_or_else(Instant::now);
             let local = self.pick(&held, now)?.clone();
             match self.attempt(&held, &local, now).await? {
                 Some(arrived) if retry::wants_another(self, &held, &local, &arrived.answer) => {}

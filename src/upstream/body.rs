@@ -11,7 +11,7 @@ use std::{
     rc::Rc,
     sync::Arc,
     task::{Context, Poll, ready},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -312,10 +312,8 @@ impl Attempt {
     /// The request is out: the answer's time starts to run, unless it has begun.
     fn end(&self, state: &mut State) {
         state.ended = true;
-        if !state.answered
-            && let Some(limit) = self.first_byte
-        {
-            self.lease.set_deadline(Some(Instant::now() + limit));
+        if !state.answered && self.first_byte.is_some() {
+            self.lease.expect_within(self.first_byte);
         }
     }
 }
