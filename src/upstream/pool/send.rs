@@ -33,7 +33,10 @@ pub struct SendError {
 }
 
 /// What the HTTP library gives for a request.
-pub(super) trait Answer: Future<Output = Result<Response<Incoming>, TrySendError<Request<RequestBody>>>> {}
+pub(super) trait Answer:
+    Future<Output = Result<Response<Incoming>, TrySendError<Request<RequestBody>>>>
+{
+}
 
 impl<F: Future<Output = Result<Response<Incoming>, TrySendError<Request<RequestBody>>>>> Answer for F {}
 
