@@ -146,7 +146,11 @@ pub async fn serve<M, S, B>(
     if is_http2 {
         watched.conn.set_http2(rules.clients.limits.resets_max);
         // Boxed, so that a client of HTTP/1.1 does not carry the room for it.
-        Box::pin(serve_h2(rules.h2.serve_connection(io, service), &watched)).await;
+        Box::pin(async {
+            let mut conn = rules.h2.serve_connection(io, service);
+            serve_h2(&mut conn, &watched).await;
+        })
+        .await;
     } else {
         // What the end of a TLS stream means cannot be asked of the socket: there it is the client's end.
         let mut builder = rules.h1.clone();
@@ -291,30 +295,25 @@ async fn refuse_head(mut stream: Downstream, answer: Bytes) {
     let _ = stream.shutdown().await;
 }
 
-/// As [`serve_h1`], no `async fn`.
-fn serve_h2<S, B>(
-    mut conn: http2::Connection<TokioIo<Downstream>, S, LocalExec>,
-    watched: &Watched,
-) -> impl Future<Output = ()>
+async fn serve_h2<S, B>(conn: &mut http2::Connection<TokioIo<Downstream>, S, LocalExec>, watched: &Watched)
 where
     S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + 'static,
     S::Future: 'static,
     B: Body<Data = Bytes> + 'static,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    async move {
-        loop {
-            match until_order(Pin::new(&mut conn), watched).await {
-                Ok(Ok(())) => return,
-                Ok(Err(error)) => {
-                    tracing::debug!(%error, client = %watched.conn.peer, "A client's HTTP/2 connection ended with an error.");
-                    return;
-                }
-                Err(Order::Rest | Order::Look) => {}
-                Err(Order::Sever) => return,
-                // GOAWAY with the highest id, a PING, then the final GOAWAY; streams that are open go on (RFC 9113 section 6.8).
-                Err(Order::Announce | Order::Finish | Order::Expire) => Pin::new(&mut conn).graceful_shutdown(),
+    let mut conn = Pin::new(conn);
+    loop {
+        match until_order(conn.as_mut(), watched).await {
+            Ok(Ok(())) => return,
+            Ok(Err(error)) => {
+                tracing::debug!(%error, client = %watched.conn.peer, "A client's HTTP/2 connection ended with an error.");
+                return;
             }
+            Err(Order::Rest | Order::Look) => {}
+            Err(Order::Sever) => return,
+            // GOAWAY with the highest id, a PING, then the final GOAWAY; streams that are open go on (RFC 9113 section 6.8).
+            Err(Order::Announce | Order::Finish | Order::Expire) => conn.as_mut().graceful_shutdown(),
         }
     }
 }
