@@ -1,7 +1,7 @@
 //! Checks: what a slot must pass before traffic goes to it. Today that is readiness, of each endpoint.
 //!
 //! The steps of a gate, in their order: `readiness` → `contract` (what a server says of its models are `terms`) →
-//! `rehearsal` (sends golden requests, by `ask`; `golden` only reads and judges them).
+//! `rehearsal` (sends golden requests, by `ask`; `golden` only reads and judges them) → `warm_up`.
 //!
 //! Invariants: a check reports evidence for each thing it saw; it ends within the limits it is given.
 //! Never: moves traffic. It says pass or fail; `control` decides.
@@ -14,6 +14,7 @@ mod progress;
 mod readiness;
 mod rehearsal;
 mod terms;
+mod warm_up;
 
 pub use gate::{Demand, Gate, run_gate};
 pub use progress::Progress;

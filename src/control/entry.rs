@@ -5,9 +5,8 @@ use std::sync::Arc;
 use http::HeaderValue;
 use tokio::sync::mpsc;
 
-use super::message::Message;
+use super::{gates::GateFiles, message::Message};
 use crate::{
-    checks::golden::Set,
     config::{EndpointSettings, ServiceSettings, SlotSettings},
     ids::{PerSlot, ServiceName, Slot},
     switch::Machine,
@@ -39,8 +38,8 @@ pub(super) struct Entry {
     pub(super) slots: PerSlot<SlotEntry>,
     /// How its endpoints with TLS are known.
     pub(super) tls: Arc<TlsClient>,
-    /// What `service.gate.golden` names.
-    pub(super) golden: Option<Arc<Set>>,
+    /// What the files hold that the gate names.
+    pub(super) golden: Option<Arc<GateFiles>>,
     /// What the table holds of it.
     pub(super) published: Arc<Service>,
 }

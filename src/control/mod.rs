@@ -21,6 +21,6 @@ mod reload;
 mod tls;
 
 pub use controller::{ControllerOptions, StartError, start};
-pub use gates::{GoldenSets, read_golden_files};
+pub use gates::{GateFiles, GoldenSets, read_golden_files};
 pub use handle::Handle;
 pub use tls::{TlsClients, read_tls_files};

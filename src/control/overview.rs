@@ -3,13 +3,15 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Instant};
 
-use super::entry::{Entry, SlotEntry};
+use super::{
+    entry::{Entry, SlotEntry},
+    gates::GateFiles,
+};
 use crate::{
     api::{
         DrainStatus, EndpointHealth, EndpointStatus, InFlight, ReloadStatus, RollbackStatus, ServiceStatus, SlotPhase,
         SlotStatus,
     },
-    checks::golden::Set,
     config::{MatchRule, ServiceSettings},
     ids::{Generation, PerSlot, ServiceName, Slot},
     switch::{Change, Stage},
@@ -29,7 +31,7 @@ pub(super) struct Overview {
 #[derive(Clone, Debug)]
 pub(super) struct ServiceView {
     pub(super) settings: Arc<ServiceSettings>,
-    pub(super) golden: Option<Arc<Set>>,
+    pub(super) golden: Option<Arc<GateFiles>>,
     pub(super) generation: Generation,
     pub(super) active: Slot,
     previous: Option<Slot>,
