@@ -8,7 +8,13 @@ use std::{
 use tokio::time::{Instant as Deadline, timeout_at};
 
 use super::{
-    contract::contract, golden::Set, progress::Progress, readiness::readiness, rehearsal::rehearse, warm_up::warm_up,
+    connections::{Connect, connections},
+    contract::contract,
+    golden::Set,
+    progress::Progress,
+    readiness::readiness,
+    rehearsal::rehearse,
+    warm_up::warm_up,
 };
 use crate::{
     api::{GateReport, GateStep, StepResult},
@@ -29,6 +35,8 @@ pub struct Gate {
     pub warm_up: Option<Arc<Set>>,
     /// Those that serve now, whose contract the others have to keep; empty if nothing is to be compared.
     pub active: Vec<Arc<Endpoint>>,
+    /// What is to be connected to once everything has passed; `None` if nothing is about to serve.
+    pub connect: Option<Connect>,
 }
 
 /// What a slot must show.
@@ -78,7 +86,11 @@ pub async fn run_gate(gate: Gate, progress: &Progress) -> GateReport {
             run.step("warm_up", warm_up(&gate, until, progress)).await;
         }
     }
-    GateReport { passed: run.steps.iter().all(|step| step.result != StepResult::Fail), steps: run.steps }
+    let passed = run.steps.iter().all(|step| step.result != StepResult::Fail);
+    if let Some(connect) = gate.connect.as_ref().filter(|_| passed) {
+        run.step("connections", connections(&gate, connect, run.until)).await;
+    }
+    GateReport { passed, steps: run.steps }
 }
 
 /// A gate that runs.

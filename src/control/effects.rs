@@ -10,8 +10,8 @@ use super::{
 };
 use crate::{
     api::{Action, ChangeOutcome, ChangeReply, Event, GateReport, HistoryEntry, Outcome, Problem},
-    checks::{Demand, Gate, Progress, run_gate},
-    ids::{Generation, ServiceName},
+    checks::{Connect, Demand, Gate, Progress, run_gate},
+    ids::{Generation, ServiceName, Slot},
     switch::{self, Answer, Change, Effect, OpId, Refusal},
     upstream::Endpoint,
 };
@@ -50,8 +50,10 @@ impl Controller {
         let active = &entry.slots[entry.machine.active()].endpoints;
         let whole = whole_gate(&entry.settings, entry.golden.as_ref(), endpoints, active);
         let gate = match change {
-            Change::Rollback { .. } => Gate { demand: Demand::OneLive, ..whole },
-            Change::Switch { .. } | Change::Replace { .. } => whole,
+            Change::Rollback { to } => Gate { demand: Demand::OneLive, connect: self.connect(service, to), ..whole },
+            Change::Switch { to } => Gate { connect: self.connect(service, to), ..whole },
+            // The workers do not know these endpoints yet.
+            Change::Replace { .. } => whole,
         };
         let (service, inbox) = (service.clone(), self.around.inbox.clone());
         tokio::spawn(async move {
@@ -59,6 +61,11 @@ impl Controller {
             // A controller that has ended switches nothing.
             let _ = inbox.send(Message::GateDone { service, op, report }).await;
         });
+    }
+
+    /// What the workers are to connect to before a switch.
+    pub(super) fn connect(&self, service: &ServiceName, slot: Slot) -> Option<Connect> {
+        Some(Connect { workers: self.workers.clone(), service: service.clone(), slot })
     }
 
     async fn write_journal(

@@ -68,5 +68,13 @@ pub(super) fn whole_gate(
     let active = if is_itself { Vec::new() } else { active.to_vec() };
     let golden = files.and_then(|files| files.golden.clone());
     let warm_up = files.and_then(|files| files.warm_up.clone()).or_else(|| golden.clone());
-    Gate { endpoints, settings: settings.clone(), demand: Demand::EveryEndpoint, golden, warm_up, active }
+    Gate {
+        endpoints,
+        settings: settings.clone(),
+        demand: Demand::EveryEndpoint,
+        golden,
+        warm_up,
+        active,
+        connect: None,
+    }
 }

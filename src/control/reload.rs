@@ -17,6 +17,7 @@ use super::{
 };
 use crate::{
     api::{Event, Problem, ProblemKind, ReloadReply, ReloadStatus},
+    checks::Gate,
     config::{self, FileContent, Loaded, Problems, ServiceSettings, SlotSettings},
     ids::{Generation, PerSlot, ServiceName, Slot},
     net::tls::{PreparedListeners, TlsListeners},
@@ -172,8 +173,10 @@ impl Controller {
                 Some((_, _, report)) => failed.push(self.gate_problem(name, service.active, report)),
                 None => {
                     let endpoints = endpoints(entry, service, contents, &client(&job.tls, name));
-                    let active = &entry.slots[active].endpoints;
-                    let gate = whole_gate(&service.settings, job.golden.get(name), endpoints, active);
+                    let serving = &entry.slots[active].endpoints;
+                    let whole = whole_gate(&service.settings, job.golden.get(name), endpoints, serving);
+                    let connect = if service.active == active { None } else { self.connect(name, service.active) };
+                    let gate = Gate { connect, ..whole };
                     missing.push((name.clone(), contents.clone(), gate));
                 }
             }

@@ -18,7 +18,7 @@ use crate::support::{
 };
 
 /// What a model that is right answers: its colour, on three ways.
-const GOLDEN: &str = r#"{"golden": 1, "need": "2 of 3", "timeout": "20s", "answer_max": "1 MiB"}
+pub(crate) const GOLDEN: &str = r#"{"golden": 1, "need": "2 of 3", "timeout": "20s", "answer_max": "1 MiB"}
 {"name": "get", "request": {"path": "/v2/models/iris/infer"}, "expect": {"json": {"$.colour": "green"}}}
 {"name": "post", "request": {"path": "/v2/models/iris/infer", "json": {"inputs": []}}, "expect": {"json": {"$.colour": "green", "$.body_len": 14}}}
 {"name": "stream", "request": {"path": "/generate?do=sse&n=3"}, "expect": {"stream": {"complete": true, "done": true}}}
@@ -27,7 +27,7 @@ const GOLDEN: &str = r#"{"golden": 1, "need": "2 of 3", "timeout": "20s", "answe
 const CLIENTS: &[(Kind, usize)] = &[(Kind::Get, 2), (Kind::Post, 2), (Kind::Sse, 2), (Kind::WebSocket, 1)];
 
 /// One service whose gate has these keys, and a golden file beside the configuration.
-async fn start(blue: &Origin, green: &[&Origin], gate: &str, golden: &str) -> Proxy {
+pub(crate) async fn start(blue: &Origin, green: &[&Origin], gate: &str, golden: &str) -> Proxy {
     let dir = tempfile::tempdir().unwrap();
     std::fs::write(dir.path().join("verdigris.toml"), config(blue, green, gate).text()).unwrap();
     std::fs::write(dir.path().join("golden.jsonl"), golden).unwrap();
@@ -44,10 +44,10 @@ fn config(blue: &Origin, green: &[&Origin], gate: &str) -> Config {
     })
 }
 
-const WITH_GOLDEN: &str = "golden = \"golden.jsonl\"";
+pub(crate) const WITH_GOLDEN: &str = "golden = \"golden.jsonl\"";
 
 /// The step of that name, in words: its result and its evidence.
-fn step(gate: &Value, name: &str) -> (String, String) {
+pub(crate) fn step(gate: &Value, name: &str) -> (String, String) {
     let steps = gate["steps"].as_array().unwrap();
     let step = steps.iter().find(|step| step["name"] == name).unwrap_or_else(|| panic!("no {name}: {gate}"));
     let lines: Vec<_> = step["evidence"].as_array().unwrap().iter().map(|line| line.as_str().unwrap()).collect();
@@ -55,7 +55,7 @@ fn step(gate: &Value, name: &str) -> (String, String) {
 }
 
 /// A switch to green that must be refused, while a load on blue loses nothing; the gate's report.
-async fn refused(proxy: &Proxy) -> Value {
+pub(crate) async fn refused(proxy: &Proxy) -> Value {
     let load = Load::start(proxy.addr, CLIENTS);
     load.more(20).await;
     let reply = proxy.admin.try_switch("iris", json!({"to": "green"})).await;
@@ -221,7 +221,8 @@ async fn readiness_is_asked_so_often_and_a_rollback_only_once() {
     assert!(said.contains("that was the last of 3 answers in a row"), "{said}");
     blue.trouble(Some(Trouble::Status(500)));
     let reply = proxy.admin.rollback("iris").await;
-    assert_eq!(reply["gate"]["steps"].as_array().unwrap().len(), 1, "{reply}");
+    let steps: Vec<_> = reply["gate"]["steps"].as_array().unwrap().iter().map(|step| &step["name"]).collect();
+    assert_eq!(steps, ["readiness", "connections"], "{reply}");
     green.readiness(Ready::Status(503));
     let (result, said) = step(&refused(&proxy_without_trouble(proxy, &blue)).await["gate"], "readiness");
     assert_eq!((result.as_str(), said.contains("that was answer 1 of 3")), ("fail", true), "{said}");

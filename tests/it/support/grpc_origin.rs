@@ -39,6 +39,7 @@ use super::{
 pub(crate) struct GrpcShared {
     pub(crate) colour: String,
     pub(crate) ready: AtomicBool,
+    pub(crate) connections: AtomicU64,
     /// Calls other than probes.
     pub(crate) calls: AtomicU64,
     /// Calls whose client reset them.
@@ -67,6 +68,7 @@ impl GrpcOrigin {
         let shared = Arc::new(GrpcShared {
             colour: colour.to_owned(),
             ready: AtomicBool::new(true),
+            connections: AtomicU64::new(0),
             calls: AtomicU64::new(0),
             gone: AtomicU64::new(0),
             metadata: Mutex::default(),
@@ -124,6 +126,7 @@ impl Drop for GrpcOrigin {
 async fn accept_all(listener: TcpListener, shared: Arc<GrpcShared>, open: Arc<Mutex<Vec<AbortHandle>>>) {
     while let Ok((stream, _)) = listener.accept().await {
         stream.set_nodelay(true).ok();
+        shared.connections.fetch_add(1, SeqCst);
         let task = tokio::spawn(serve(stream, shared.clone()));
         open.lock().unwrap().push(task.abort_handle());
     }
