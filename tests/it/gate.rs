@@ -198,6 +198,52 @@ async fn a_green_that_changes_the_contract_is_refused() {
     assert_eq!(step(&proxy.switch("green").await["gate"], "contract").0, "pass");
 }
 
+/// `ModelMetadataResponse`: field 4 has the inputs, field 5 the outputs; of a tensor, fields 1 to 3 are name, datatype, shape.
+fn grpc_metadata(output: &str, datatype: &str) -> Vec<u8> {
+    let field = |number: u8, bytes: &[u8]| [&[number << 3 | 2, u8::try_from(bytes.len()).unwrap()], bytes].concat();
+    let tensor = |name: &str, datatype: &str| {
+        [field(1, name.as_bytes()), field(2, datatype.as_bytes()), field(3, &[1, 4])].concat()
+    };
+    [field(1, b"iris"), field(4, &tensor("features", "FP64")), field(5, &tensor(output, datatype))].concat()
+}
+
+/// P3, over gRPC. Fails when: in `checks::contract`, models that only gRPC requests name are not asked about, what a
+/// server says of them is not compared, or a server without the method is refused.
+#[tokio::test]
+async fn a_green_that_changes_the_contract_over_grpc_is_refused() {
+    let (blue, green) = (Origin::start("blue").await, Origin::start("green").await);
+    let (blue_grpc, green_grpc) = (GrpcOrigin::start("blue").await, GrpcOrigin::start("green").await);
+    let dir = tempfile::tempdir().unwrap();
+    let config = Config::pair_with_grpc((&blue, &blue_grpc), (&green, &green_grpc));
+    let config = config.service(|service| service.tables = format!("[service.gate]\n{WITH_GOLDEN}\n"));
+    std::fs::write(dir.path().join("verdigris.toml"), config.text()).unwrap();
+    let golden = r#"{"name": "infer", "request": {"grpc": {"method": "/inference.GRPCInferenceService/ModelInfer", "message": {"model_name": "iris", "inputs": []}}}, "expect": {}}"#;
+    std::fs::write(dir.path().join("golden.jsonl"), golden).unwrap();
+    let proxy = Proxy::in_dir(dir).await;
+    proxy.admin.until_healthy("iris").await;
+    let test = || async { proxy.admin.call("POST", "/v1/services/iris/slots/green/test", None).await.json };
+    let describe = |origin: &GrpcOrigin, said: Vec<u8>| *origin.shared.description.lock().unwrap() = Some(said);
+
+    let (result, said) = step(&test().await["gate"], "contract");
+    assert_eq!(result, "skipped", "{said}");
+    assert!(said.contains("ModelMetadata of iris: answered UNIMPLEMENTED"), "{said}");
+    describe(&blue_grpc, grpc_metadata("label", "INT64"));
+    let (result, said) = step(&refused(&proxy).await["gate"], "contract");
+    assert_eq!(
+        (result.as_str(), said.contains("answered UNIMPLEMENTED, but the active slot says")),
+        ("fail", true),
+        "{said}"
+    );
+    describe(&green_grpc, grpc_metadata("label", "FP32"));
+    let (_, said) = step(&refused(&proxy).await["gate"], "contract");
+    assert!(said.contains("ModelMetadata of iris: the output \"label\" was INT64, is FP32"), "{said}");
+    describe(&green_grpc, grpc_metadata("label", "INT64"));
+    let reply = proxy.switch("green").await;
+    let (result, said) = step(&reply["gate"], "contract");
+    assert_eq!((result.as_str(), said.contains("1 input and 1 output, as before")), ("pass", true), "{said}");
+    assert_eq!(step(&reply["gate"], "warm_up").0, "pass", "it is warmed over gRPC: {reply}");
+}
+
 /// A server that is gone cannot be compared with, and must not keep traffic from leaving it. Fails when: in
 /// `checks::contract`, an active slot that does not answer fails the step.
 #[tokio::test]

@@ -3,6 +3,7 @@
 //! | method | behaviour |
 //! |---|---|
 //! | `/inference.GRPCInferenceService/ServerReady`, `/grpc.health.v1.Health/Check` | readiness |
+//! | `/inference.GRPCInferenceService/ModelMetadata` | what the test says of the model, or UNIMPLEMENTED |
 //! | `/test.Echo/Unary` | the message, after the colour: `blue:hello` |
 //! | `/test.Echo/ClientStream` | one message with the number of messages: `blue:3` |
 //! | `/test.Echo/ServerStream` | as many messages as the request says: `blue:0`, `blue:1`, … |
@@ -44,6 +45,8 @@ pub(crate) struct GrpcShared {
     pub(crate) calls: AtomicU64,
     /// Calls whose client reset them.
     pub(crate) gone: AtomicU64,
+    /// What `ModelMetadata` answers, encoded; without it the method is UNIMPLEMENTED.
+    pub(crate) description: Mutex<Option<Vec<u8>>>,
     /// The metadata of the last call.
     pub(crate) metadata: Mutex<HeaderMap>,
     /// Its `:authority` and `:path`.
@@ -71,6 +74,7 @@ impl GrpcOrigin {
             connections: AtomicU64::new(0),
             calls: AtomicU64::new(0),
             gone: AtomicU64::new(0),
+            description: Mutex::default(),
             metadata: Mutex::default(),
             target: Mutex::default(),
         });
@@ -169,6 +173,9 @@ async fn call(
     if method.ends_with("/ServerReady") || method.ends_with("/Check") {
         return readiness(respond, shared);
     }
+    if method.ends_with("/ModelMetadata") {
+        return describe(respond, shared);
+    }
     shared.calls.fetch_add(1, SeqCst);
     *shared.target.lock().unwrap() = format!("{} {method}", parts.uri.authority().unwrap());
     *shared.metadata.lock().unwrap() = parts.headers;
@@ -231,6 +238,18 @@ async fn call(
         }
     }
     Ok(())
+}
+
+fn describe(mut respond: SendResponse<Bytes>, shared: &GrpcShared) -> Result<(), h2::Error> {
+    let description = shared.description.lock().unwrap().clone();
+    let mut send = respond.send_response(head(shared), false)?;
+    match description {
+        Some(message) => {
+            send.send_data(frame(&message), false)?;
+            send.send_trailers(status("0"))
+        }
+        None => send.send_trailers(status("12")),
+    }
 }
 
 /// Field 1 of both answers is the verdict: `true`, or SERVING.
