@@ -98,13 +98,17 @@ async fn a_broken_file_of_requests_is_refused_with_its_place() {
     assert!(reply.status == 422 && reply.text.contains("service[0].gate.warm_up_requests"), "{}", reply.text);
 }
 
-/// Fails when: a service without requests is refused, or `warm_up = "0s"` does not turn the step off.
+/// Fails when: a service without requests is refused, the slot that serves is burdened, or `warm_up = "0s"` does not turn the step off.
 #[tokio::test]
 async fn without_requests_it_is_skipped_and_it_can_be_turned_off() {
     let (blue, green) = (Origin::start("blue").await, Origin::start("green").await);
     let proxy = start(&blue, &[&green], "", GOLDEN).await;
     let (result, said) = step(&proxy.switch("green").await["gate"], "warm_up");
     assert_eq!((result.as_str(), said.contains("no requests")), ("skipped", true), "{said}");
+    let proxy = start(&green, &[&blue], WITH_GOLDEN, GOLDEN).await;
+    let reply = proxy.admin.call("POST", "/v1/services/iris/slots/blue/test", None).await;
+    let (result, said) = step(&reply.json["gate"], "warm_up");
+    assert_eq!((result.as_str(), said.contains("serves already")), ("skipped", true), "{said}");
     let proxy = start(&blue, &[&green], "golden = \"golden.jsonl\"\nwarm_up = \"0s\"", GOLDEN).await;
     let reply = proxy.switch("green").await;
     let steps: Vec<_> = reply["gate"]["steps"].as_array().unwrap().iter().map(|step| &step["name"]).collect();

@@ -24,6 +24,9 @@ pub(in crate::checks) async fn warm_up(gate: &Gate, until: Deadline, progress: &
     let Some(set) = &gate.warm_up else {
         return Finding::skipped("no requests: service.gate.golden or service.gate.warm_up_requests names some");
     };
+    if gate.active.is_empty() {
+        return Finding::skipped("the slot serves already, and its users keep it warm");
+    }
     let started = Instant::now();
     let until = until.min(Deadline::now() + gate.settings.gate.warm_up);
     let told = Told::new(gate, progress);
