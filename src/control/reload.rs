@@ -57,7 +57,8 @@ impl Controller {
         let mut lines = Vec::new();
         for settings in &loaded.settings.services {
             let record = records.get(&settings.name);
-            let mut entry = self.found_entry(settings, record, client(&tls, &settings.name), previews.get(&settings.name))?;
+            let mut entry =
+                self.found_entry(settings, record, client(&tls, &settings.name), previews.get(&settings.name))?;
             entry.golden = golden.get(&settings.name).cloned();
             lines.extend(found_line(&entry, record, &self.file_actor()));
             self.entries.insert(settings.name.clone(), entry);
