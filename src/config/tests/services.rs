@@ -56,16 +56,6 @@ fn services_are_checked() {
         ),
         (
             "",
-            "[service.preview]\nallow = [\"office\"]",
-            "9:10: service[0].preview.allow[0]: \"office\" is not a network; write such as \"10.0.0.0/8\", \"fd00::/8\" or \"192.0.2.7\"",
-        ),
-        (
-            "",
-            "[service.preview]\ntoken_file = \" \"",
-            "9:14: service[0].preview.token_file: it is empty; leave the key out for its default",
-        ),
-        (
-            "",
             "[service.drain]\ncut_after = \"0s\"",
             "9:13: service[0].drain.cut_after: zero makes no sense here; write \"off\" or a duration above zero",
         ),
