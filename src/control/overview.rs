@@ -45,6 +45,8 @@ pub(super) struct SlotView {
     version: Option<String>,
     served: bool,
     cut: u64,
+    /// Requests may start here, as far as this snapshot knows: it is never the first to say that they may not.
+    is_open: bool,
     pub(super) endpoints: Vec<Arc<Endpoint>>,
     /// The slot's own and those before it that are not drained.
     pub(super) tenures: Vec<Arc<Tenure>>,
@@ -132,7 +134,7 @@ impl ServiceView {
             (false, format!("a change is under way: {words}"))
         } else if view.is_drained() {
             (true, "nothing runs on the slot and nothing new can start there".to_owned())
-        } else if view.is_open() {
+        } else if view.is_open {
             (false, previews_in_words(in_flight))
         } else {
             (false, format!("{} still running", count_in_words(in_flight)))
@@ -144,7 +146,7 @@ impl ServiceView {
 
     /// True while the slot stands by and callers may choose it.
     pub(super) fn takes_previews(&self, slot: Slot) -> bool {
-        slot != self.active && self.slots[slot].is_open()
+        slot != self.active && self.slots[slot].is_open
     }
 
     fn rollback(&self) -> RollbackStatus {
@@ -165,15 +167,11 @@ impl SlotView {
             version: entry.contents.version.clone(),
             served: entry.served,
             cut: entry.cut,
+            is_open: own.is_open,
             endpoints: entry.endpoints.clone(),
             tenures: entry.past.iter().chain([&own.tenure]).cloned().collect(),
             turnstile: own.turnstile.clone(),
         }
-    }
-
-    /// True while requests may start: the slot's own tenure is the last.
-    fn is_open(&self) -> bool {
-        self.tenures.last().is_some_and(|own| !own.is_retired())
     }
 
     /// True while something runs that began before the slot was left or filled anew.
@@ -182,7 +180,7 @@ impl SlotView {
     }
 
     fn is_drained(&self) -> bool {
-        self.tenures.iter().all(|tenure| tenure.is_drained())
+        !self.is_open && self.tenures.iter().all(|tenure| tenure.is_drained())
     }
 
     fn in_flight(&self) -> InFlight {
