@@ -12,6 +12,7 @@
 mod abort;
 mod conn;
 mod downstream;
+mod h1;
 mod hangup;
 mod head;
 mod listen;
