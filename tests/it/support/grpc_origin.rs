@@ -170,11 +170,10 @@ async fn call(
     let (parts, body) = request.into_parts();
     let mut incoming = Messages::new(body);
     let method = parts.uri.path().to_owned();
-    if method.ends_with("/ServerReady") || method.ends_with("/Check") {
-        return readiness(respond, shared);
-    }
-    if method.ends_with("/ModelMetadata") {
-        return describe(respond, shared);
+    match method.rsplit('/').next() {
+        Some("ServerReady" | "Check") => return readiness(respond, shared),
+        Some("ModelMetadata") => return describe(respond, shared),
+        _ => {}
     }
     shared.calls.fetch_add(1, SeqCst);
     *shared.target.lock().unwrap() = format!("{} {method}", parts.uri.authority().unwrap());
@@ -228,16 +227,22 @@ async fn call(
             send.send_trailers(status("0"))?;
         }
         _ => {
-            let mut message = Bytes::new();
-            while let Some(next) = incoming.next().await? {
-                message = next;
-            }
+            let message = last(&mut incoming).await?;
             let mut send = respond.send_response(head(shared), false)?;
             pass(&mut send, say(&String::from_utf8_lossy(&message))).await?;
             send.send_trailers(status("0"))?;
         }
     }
     Ok(())
+}
+
+/// The last message of a call.
+async fn last(incoming: &mut Messages) -> Result<Bytes, h2::Error> {
+    let mut message = Bytes::new();
+    while let Some(next) = incoming.next().await? {
+        message = next;
+    }
+    Ok(message)
 }
 
 fn describe(mut respond: SendResponse<Bytes>, shared: &GrpcShared) -> Result<(), h2::Error> {
