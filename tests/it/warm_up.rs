@@ -26,8 +26,8 @@ const STILL: &str = "path = \"/v2/health/ready\"\ninterval = \"1h\"\nrise = 1\nt
 #[tokio::test]
 async fn a_green_that_is_ready_but_cold_is_refused() {
     let (blue, green) = (Origin::start("blue").await, Origin::start("green").await);
-    let proxy = start(&blue, &[&green], "golden = \"golden.jsonl\"\nwarm_up = \"700ms\"", GOLDEN).await;
-    green.cool(Cold::Falling(600));
+    let proxy = start(&blue, &[&green], "golden = \"golden.jsonl\"\nwarm_up = \"380ms\"", GOLDEN).await;
+    green.cool(Cold::Falling(1000));
     let problem = refused(&proxy).await;
     assert_eq!(step(&problem["gate"], "golden").0, "pass", "its answers are right");
     let (result, said) = step(&problem["gate"], "warm_up");
@@ -36,6 +36,7 @@ async fn a_green_that_is_ready_but_cold_is_refused() {
     assert!(problem["message"].as_str().unwrap().contains("slot green of service iris is not warm"), "{problem}");
     // Once it is warm it is taken, and the report says how that was seen.
     green.cool(Cold::First(0, 0));
+    let proxy = start(&blue, &[&green], WITH_GOLDEN, GOLDEN).await;
     let (result, said) = step(&proxy.switch("green").await["gate"], "warm_up");
     assert_eq!(result, "pass", "{said}");
     assert!(said.contains("8 at once:") && said.contains("requests in"), "{said}");

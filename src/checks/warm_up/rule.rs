@@ -133,9 +133,9 @@ const FLAT_SHARE: f64 = 0.15;
 /// … and so are those that differ by less than a clock and a scheduler can tell.
 const FLAT_DIFFERENCE: Duration = Duration::from_millis(1);
 /// So many times the best is no noise, …
-const FAR_FACTOR: u32 = 2;
-/// … if it is as much in time.
-const FAR_DIFFERENCE: Duration = Duration::from_millis(5);
+const FAR_FACTOR: u32 = 4;
+/// … if it is more than a busy machine does to a server that answers at once.
+const FAR_DIFFERENCE: Duration = Duration::from_millis(50);
 /// Fewer answers say nothing.
 const ANSWERS_MIN: usize = 3;
 /// Windows of one concurrency that a line shows.

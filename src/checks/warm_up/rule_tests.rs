@@ -76,6 +76,8 @@ fn at_the_end_what_is_merely_noisy_passes() {
         ("1:5000 2:5000 4:5000", "too few answers to tell"),
         ("1:40 2:80 4:160 8:320", "too few answers to tell"),
         ("8:1 8:4 8:2", "came unevenly"),
+        ("8:1 8:0.3 8:40", "came unevenly"),
+        ("8:41 8:41 8:150", "came unevenly"),
     ] {
         match judge(&windows(seen), TOP, true) {
             Verdict::Unsettled(why) => assert!(why.contains(reason), "{seen}: {why}"),

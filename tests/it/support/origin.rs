@@ -50,7 +50,7 @@ pub(crate) enum Trouble {
 pub(crate) enum Cold {
     /// The first so many take so many milliseconds.
     First(u64, u64),
-    /// The first takes so many milliseconds, and each one after it four fifths of the one before.
+    /// The first takes so many milliseconds, and each one after it three fifths of the one before.
     Falling(u64),
 }
 
@@ -59,7 +59,7 @@ impl Cold {
     fn delay(self, index: u64) -> Option<Duration> {
         let millis = match self {
             Cold::First(count, millis) => (index < count).then_some(millis)?,
-            Cold::Falling(millis) => (0..index).fold(millis, |millis, _| millis * 4 / 5),
+            Cold::Falling(millis) => (0..index).fold(millis, |millis, _| millis * 3 / 5),
         };
         (millis > 0).then_some(Duration::from_millis(millis))
     }
