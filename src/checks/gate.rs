@@ -75,7 +75,7 @@ pub async fn run_gate(gate: Gate, progress: &Progress) -> GateReport {
     run.step("readiness", readiness(&gate)).await;
     if gate.demand == Demand::EveryEndpoint {
         // What is sent ends a little before the limit, so that the report can still say what did not come.
-        let until = run.until - (limit / 20).min(REPORT_SPARE);
+        let until = run.until - (limit / 10).min(REPORT_SPARE);
         if gate.settings.gate.contract && !gate.active.is_empty() {
             run.step("contract", contract(&gate)).await;
         }
