@@ -81,7 +81,7 @@ async fn a_slot_that_is_not_ready_is_refused_with_the_report() {
     let refused = server.call("POST", "/v1/services/iris/switch", "").await;
     assert_eq!((refused.status.as_u16(), &refused.json()["error"]), (409, &json!("refused")));
     assert_eq!(refused.json()["gate"]["steps"][0]["result"], "fail");
-    let forced = server.call("POST", "/v1/services/iris/switch", "{\"force\":true}").await;
+    let forced = server.call("POST", "/v1/services/iris/switch", "{\"force\":true,\"reason\":\"a test\"}").await;
     assert_eq!((forced.status.as_u16(), &forced.json()["forced"]), (200, &json!(true)));
 }
 

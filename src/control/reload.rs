@@ -10,30 +10,53 @@ use super::{
     describe::{change_of, found_line, lost_line},
     entry::{Entry, SlotEntry},
     gates::{GoldenSets, read_golden_files, whole_gate},
-    message::ReloadGates,
+    message::ReloadGate,
     plan::{Known, KnownSlot, ServicePlan, plan},
     record,
+    refusal::Circumstances,
     tls::{TlsClients, read_tls_files},
+    trials::{PlannedGate, ReloadTrial},
+    under_way::Preparing,
 };
 use crate::{
-    api::{Event, Problem, ProblemKind, ReloadReply, ReloadStatus},
+    api::{Event, GateReport, Problem, ProblemKind, ReloadReply, ReloadStatus},
     config::{self, FileContent, Loaded, Problems, ServiceSettings, SlotSettings},
     ids::{Generation, PerSlot, ServiceName, Slot},
     net::tls::{PreparedListeners, TlsListeners},
     store::{ServiceRecord, State},
-    switch::{self, Machine},
+    switch::{self, Machine, OpId},
     upstream::{Endpoint, TlsClient},
 };
 
 /// A file that has been read and waits for its gates.
 #[derive(Debug)]
 pub(super) struct ReloadJob {
+    op: OpId,
     pub(super) loaded: Loaded,
     waiter: ReloadWaiter,
-    gates: ReloadGates,
+    /// When it was read, RFC 3339.
+    since: String,
+    /// Those that have run.
+    gates: Vec<ReloadGate>,
+    /// Those that run.
+    trials: Vec<ReloadTrial>,
     listeners: PreparedListeners,
     pub(super) tls: TlsClients,
     golden: GoldenSets,
+}
+
+impl ReloadJob {
+    /// What the file is about to change of a service.
+    pub(super) fn preparing(&self, service: &ServiceName, active: Slot) -> Option<Preparing> {
+        let trial = self.trials.iter().find(|trial| trial.service == *service)?;
+        let seen = trial.trial.seen().clone();
+        Some(Preparing::by_file(active, trial.slot, &self.waiter.0, &self.since, seen))
+    }
+
+    fn tested(&self, service: &ServiceName, contents: &SlotSettings) -> Option<&GateReport> {
+        let gate = self.gates.iter().find(|gate| gate.service == *service && gate.contents == *contents);
+        gate.map(|gate| &gate.report)
+    }
 }
 
 /// What a whole file comes to.
@@ -122,7 +145,31 @@ impl Controller {
         reply: Option<oneshot::Sender<Result<ReloadReply, Problem>>>,
     ) {
         self.reloads_waiting.push_back((actor, reply));
+        self.give_up_outdated().await;
         self.next_reload().await;
+    }
+
+    /// A file that still waits for its gates when the next one is there is not waited for.
+    async fn give_up_outdated(&mut self) {
+        let Some(job) = self.reload.take() else { return };
+        let (path, hash) = (self.config_path.clone(), job.loaded.hash.clone());
+        let is_newer = move || FileContent::of(&path).is_ok_and(|new| new.hash != hash && new.parse().is_ok());
+        if !matches!(tokio::task::spawn_blocking(is_newer).await, Ok(true)) {
+            self.reload = Some(job);
+            return;
+        }
+        for trial in job.trials {
+            trial.trial.stop("the config file has changed again");
+        }
+        tracing::warn!(
+            actor = job.waiter.0,
+            "The config file changed again while its gates ran; the newer one is taken."
+        );
+        if let Some(reply) = job.waiter.1 {
+            let message = format!("{} changed again while its gates ran", self.config_path.display());
+            let problem = Problem::new(ProblemKind::Cancelled, message);
+            drop(reply.send(Err(problem.hint("the newer content is taken; look at status"))));
+        }
     }
 
     /// One reload at a time; each reads the file anew, so that the last one sees the last content.
@@ -133,7 +180,9 @@ impl Controller {
             let (path, listeners) = (self.config_path.clone(), self.tls.clone());
             match tokio::task::spawn_blocking(move || read(&path, &listeners)).await {
                 Ok((_, Ok(NamedFiles { loaded, listeners, tls, golden }))) => {
-                    self.reload = Some(ReloadJob { loaded, waiter, gates: Vec::new(), listeners, tls, golden });
+                    let (op, since) = (self.new_op(), clock::now());
+                    let (gates, trials) = (Vec::new(), Vec::new());
+                    self.reload = Some(ReloadJob { op, loaded, waiter, since, gates, trials, listeners, tls, golden });
                     self.advance_reload().await;
                 }
                 Ok((content, Err(problems))) => self.refuse_reload(waiter, content, problems.lines()),
@@ -142,9 +191,18 @@ impl Controller {
         }
     }
 
-    pub(super) async fn reload_gated(&mut self, gates: ReloadGates) {
-        if let Some(job) = &mut self.reload {
-            job.gates.extend(gates);
+    pub(super) async fn reload_gated(&mut self, gate: ReloadGate) {
+        let Some(job) = self.reload.as_mut().filter(|job| job.op == gate.op) else { return };
+        job.trials.retain(|trial| trial.service != gate.service);
+        let entry = self.entries.get_mut(&gate.service);
+        if let Some(books) = entry.map(|entry| &mut entry.slots[gate.slot])
+            && books.contents == gate.contents
+        {
+            books.note_test(gate.report.clone());
+        }
+        job.gates.push(gate);
+        if !job.trials.is_empty() {
+            return self.show();
         }
         self.advance_reload().await;
         self.next_reload().await;
@@ -153,7 +211,7 @@ impl Controller {
     /// Plans, asks for gates that have not run yet, and applies when none is missing. Planning is done anew after the
     /// gates, because switches go on meanwhile.
     async fn advance_reload(&mut self) {
-        let Some(job) = self.reload.take() else { return };
+        let Some(mut job) = self.reload.take() else { return };
         let plan = match self.plan(&job.loaded) {
             Ok(plan) => plan,
             Err(problem) => return self.refuse_reload(job.waiter, job.loaded.hash, vec![problem]),
@@ -167,14 +225,15 @@ impl Controller {
                 continue;
             }
             let contents = &service.contents[service.active];
-            match job.gates.iter().find(|(gated, what, _)| gated == name && what == contents) {
-                Some((_, _, report)) if report.passed => {}
-                Some((_, _, report)) => failed.push(self.gate_problem(name, service.active, report)),
+            match job.tested(name, contents) {
+                Some(report) if report.passed => {}
+                Some(report) => failed.push(self.gate_problem(name, service.active, report)),
                 None => {
                     let endpoints = endpoints(entry, service, contents, &client(&job.tls, name));
                     let active = &entry.slots[active].endpoints;
                     let gate = whole_gate(&service.settings, job.golden.get(name), endpoints, active);
-                    missing.push((name.clone(), contents.clone(), gate));
+                    let (service, slot, contents) = (name.clone(), service.active, contents.clone());
+                    missing.push(PlannedGate { service, slot, contents, gate });
                 }
             }
         }
@@ -183,12 +242,13 @@ impl Controller {
         } else if missing.is_empty() {
             self.apply(plan, job).await;
         } else {
-            self.start_reload_gates(missing);
+            job.trials = self.start_reload_gates(job.op, missing, &job.waiter.0);
             self.reload = Some(job);
+            self.show();
         }
     }
 
-    fn gate_problem(&self, name: &ServiceName, slot: Slot, report: &crate::api::GateReport) -> String {
+    fn gate_problem(&self, name: &ServiceName, slot: Slot, report: &GateReport) -> String {
         format!(
             "{}: service {name}: slot {slot} {}; the file is not applied, correct it or mend the slot and reload",
             self.config_path.display(),
@@ -231,7 +291,12 @@ impl Controller {
             if let Some(entry) = self.entries.get_mut(&name) {
                 entry.golden = job.golden.get(&name).cloned();
             }
+            let slot = service.active;
+            let tested = service.replaced[slot].then(|| job.tested(&name, &service.contents[slot]).cloned()).flatten();
             self.revise(&name, service, client(&job.tls, &name)).await;
+            if let Some((entry, report)) = self.entries.get_mut(&name).zip(tested) {
+                entry.slots[slot].note_test(report);
+            }
         }
         for settings in &job.loaded.settings.services {
             if !self.entries.contains_key(&settings.name) {
@@ -292,8 +357,10 @@ impl Controller {
         for effect in entry.machine.step(gone) {
             if let switch::Effect::Answer { op, answer: switch::Answer::Refused(refusal) } = effect
                 && let Some(open) = self.open.remove(&op)
+                && let Some(reply) = open.reply
             {
-                drop(open.reply.send(Err(super::refusal::problem(name, refusal, generation, None))));
+                let circumstances = Circumstances { generation, ..Circumstances::default() };
+                drop(reply.send(Err(super::refusal::problem(name, refusal, circumstances))));
             }
         }
         for (_, slot) in entry.slots.iter() {
@@ -313,8 +380,7 @@ impl Controller {
             let books = &mut entry.slots[slot];
             books.file.clone_from(&service.settings.slots[slot]);
             if service.replaced[slot] {
-                books.contents.clone_from(&service.contents[slot]);
-                books.served = false;
+                books.put(service.contents[slot].clone());
             }
         }
         if !changed {
