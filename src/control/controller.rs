@@ -14,7 +14,7 @@ use tokio::{
 
 use super::{
     clock,
-    effects::verb,
+    effects::asked_for,
     entry::{Entry, Surroundings},
     handle::{Handle, Inner},
     message::{AskMessage, Message},
@@ -217,7 +217,7 @@ impl Controller {
         };
         let op = self.new_op();
         if let Some(older) = older.and_then(|older| self.open.get_mut(&older.op)) {
-            older.ended_by = Some(format!("superseded by a newer {}, which {actor} asked for", verb(action)));
+            older.ended_by = Some(format!("superseded by a newer {}, which {actor} asked for", asked_for(action)));
         }
         let open = Open {
             reply: Some(reply),

@@ -178,7 +178,7 @@ impl Controller {
     pub(super) fn answer_early(&mut self, service: &ServiceName, op: OpId) {
         let Some((entry, open)) = self.entries.get(service).zip(self.open.get_mut(&op)) else { return };
         let (generation, active) = (entry.machine.generation(), entry.machine.active());
-        let what = open.change.map_or_else(|| verb(open.action).to_owned(), in_words);
+        let what = open.change.map_or_else(|| asked_for(open.action).to_owned(), in_words);
         let reply = ChangeReply {
             service: service.clone(),
             outcome: ChangeOutcome::UnderWay,
@@ -230,10 +230,15 @@ fn action(change: Change) -> Action {
 }
 
 /// What was asked for, in one word.
-pub(super) fn verb(action: Action) -> &'static str {
+fn verb(action: Action) -> &'static str {
     match action {
         Action::Rollback => "rollback",
         Action::Slot => "slot",
         _ => "switch",
     }
+}
+
+/// The same, for a person.
+pub(super) fn asked_for(action: Action) -> &'static str {
+    if action == Action::Slot { "slot change" } else { verb(action) }
 }

@@ -234,7 +234,8 @@ async fn events_tell_what_happens_as_it_happens() {
         text
     })
     .await;
-    let data = seen.lines().find_map(|line| line.strip_prefix("data: ").or(line.strip_prefix("data:"))).unwrap();
+    let (_, change) = seen.split_once("event: change").unwrap();
+    let data = change.lines().find_map(|line| line.strip_prefix("data: ").or(line.strip_prefix("data:"))).unwrap();
     let event: Value = serde_json::from_str(data).unwrap();
     assert_eq!((&event["kind"], &event["action"], &event["to"]), (&json!("change"), &json!("switch"), &json!("green")));
 }
