@@ -192,3 +192,90 @@ fn purpose_name(purpose: GatePurpose) -> &'static str {
 
 /// Between two words about the same step: four a second are enough for an eye.
 const DETAIL_PAUSE: Duration = Duration::from_millis(250);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::RunningStep;
+
+    struct Watched {
+        said: watch::Sender<GateProgress>,
+        events: broadcast::Receiver<Event>,
+        registry: Registry,
+    }
+
+    fn teller() -> (Teller, watch::Receiver<GateProgress>, Watched) {
+        let (said, seen) = watch::channel(GateProgress::default());
+        let (events, heard) = broadcast::channel(64);
+        let registry = Registry::new(1).unwrap();
+        let service = "iris".parse().unwrap();
+        let errand = Errand { service, slot: Slot::Green, purpose: GatePurpose::Test, actor: "alice".to_owned() };
+        let gallery = Gallery { events, registry: registry.clone() };
+        let teller = Teller { errand, gallery, seen: seen.clone(), why: Arc::new(OnceLock::new()), told: false };
+        (teller, seen, Watched { said, events: heard, registry })
+    }
+
+    impl Watched {
+        fn says(&self, name: &str, detail: Option<usize>) {
+            let running = RunningStep { name: name.to_owned(), detail: detail.map(|number| number.to_string()) };
+            self.said.send_modify(|progress| progress.running = Some(running));
+        }
+
+        /// Names and details of the running steps that were told.
+        fn told(&mut self) -> Vec<(String, Option<String>)> {
+            let mut told = Vec::new();
+            while let Ok(Event::Gate(news)) = self.events.try_recv() {
+                told.extend(news.progress.running.map(|running| (running.name, running.detail)));
+            }
+            told
+        }
+    }
+
+    /// Fails when: `follow` tells every detail, keeps a step back, or leaves the last detail out.
+    #[tokio::test(start_paused = true)]
+    async fn steps_are_told_at_once_and_details_four_times_a_second() {
+        let (teller, seen, mut watched) = teller();
+        let task = tokio::spawn(async move { teller.follow(seen).await });
+        let after = |millis| tokio::time::sleep(Duration::from_millis(millis));
+        watched.says("readiness", None);
+        after(1).await;
+        assert_eq!(watched.told().len(), 1);
+        watched.says("golden", Some(0));
+        after(1).await;
+        assert_eq!(watched.told(), [("golden".to_owned(), Some("0".to_owned()))], "a step is not kept back");
+        for detail in 1..=100 {
+            watched.says("golden", Some(detail));
+            after(10).await;
+        }
+        after(300).await;
+        let told = watched.told();
+        assert!((3..=6).contains(&told.len()), "{told:?}");
+        assert_eq!(told.last().unwrap().1.as_deref(), Some("100"));
+        task.abort();
+    }
+
+    /// Fails when: a gate that is dropped ends without a word, or is not counted.
+    #[test]
+    fn what_is_given_up_says_why() {
+        let (teller, _seen, mut watched) = teller();
+        watched.says("golden", Some(7));
+        teller.why.set("cancelled by bob".to_owned()).unwrap();
+        drop(teller);
+        let Ok(Event::Gate(news)) = watched.events.try_recv() else { panic!("nothing was told") };
+        assert_eq!((news.passed, news.progress.running), (Some(false), None));
+        let step = &news.progress.steps[0];
+        assert_eq!((step.name.as_str(), step.result), ("golden", StepResult::Fail));
+        assert_eq!(step.evidence, ["7", "given up: cancelled by bob"]);
+        let line = "verdigris_gates_total{purpose=\"test\",result=\"cancelled\",service=\"iris\",slot=\"green\"} 1";
+        assert!(watched.registry.render().contains(line), "{}", watched.registry.render());
+    }
+
+    #[test]
+    fn an_end_is_told_once() {
+        let (teller, _seen, mut watched) = teller();
+        teller.finish(&GateReport { passed: true, steps: Vec::new() });
+        let Ok(Event::Gate(news)) = watched.events.try_recv() else { panic!("nothing was told") };
+        assert_eq!(news.passed, Some(true));
+        assert!(watched.events.try_recv().is_err());
+    }
+}
