@@ -22,6 +22,9 @@ impl Controller {
                 Effect::RunGate { op, change } => self.start_gate(service, op, change),
                 Effect::StopGate(op) => self.stop_gate(op),
                 Effect::WriteJournal { op, change, generation, forced } => {
+                    // A disk may be slow: whoever looks meanwhile sees that it is past its gate, and nobody is to be told
+                    // that the slot is safe to delete while it is being opened.
+                    self.show();
                     let event = self.write_journal(service, op, change, generation, forced).await;
                     if let Some(entry) = self.entries.get_mut(service) {
                         waiting.extend(entry.machine.step(event));
@@ -58,8 +61,6 @@ impl Controller {
             gate: open.gate.clone(),
             ..self.line(service, open, action(change), change)
         };
-        // A disk may be slow: whoever looks meanwhile sees that it is past its gate.
-        self.show();
         match self.journal(vec![line.clone()]).await {
             Ok(()) => {
                 self.announce(Event::Change(line));

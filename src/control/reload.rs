@@ -10,13 +10,13 @@ use super::{
     describe::{change_of, found_line, lost_line},
     entry::{Entry, SlotEntry},
     gates::{GoldenSets, read_golden_files, whole_gate},
-    message::ReloadGate,
     plan::{Known, KnownSlot, ServicePlan, plan},
+    preview::{Previews, read_preview_tokens},
     record,
     refusal::Circumstances,
+    reload_job::ReloadJob,
     tls::{TlsClients, read_tls_files},
-    trials::{PlannedGate, ReloadTrial},
-    under_way::Preparing,
+    trials::PlannedGate,
 };
 use crate::{
     api::{Event, GateReport, Problem, ProblemKind, ReloadReply, ReloadStatus},
@@ -24,40 +24,10 @@ use crate::{
     ids::{Generation, PerSlot, ServiceName, Slot},
     net::tls::{PreparedListeners, TlsListeners},
     store::{ServiceRecord, State},
-    switch::{self, Machine, OpId},
+    switch::{self, Machine},
+    table::Preview,
     upstream::{Endpoint, TlsClient},
 };
-
-/// A file that has been read and waits for its gates.
-#[derive(Debug)]
-pub(super) struct ReloadJob {
-    op: OpId,
-    pub(super) loaded: Loaded,
-    waiter: ReloadWaiter,
-    /// When it was read, RFC 3339.
-    since: String,
-    /// Those that have run.
-    gates: Vec<ReloadGate>,
-    /// Those that run.
-    trials: Vec<ReloadTrial>,
-    listeners: PreparedListeners,
-    pub(super) tls: TlsClients,
-    golden: GoldenSets,
-}
-
-impl ReloadJob {
-    /// What the file is about to change of a service.
-    pub(super) fn preparing(&self, service: &ServiceName, active: Slot) -> Option<Preparing> {
-        let trial = self.trials.iter().find(|trial| trial.service == *service)?;
-        let seen = trial.trial.seen().clone();
-        Some(Preparing::by_file(active, trial.slot, &self.waiter.0, &self.since, seen))
-    }
-
-    fn tested(&self, service: &ServiceName, contents: &SlotSettings) -> Option<&GateReport> {
-        let gate = self.gates.iter().find(|gate| gate.service == *service && gate.contents == *contents);
-        gate.map(|gate| &gate.report)
-    }
-}
 
 /// What a whole file comes to.
 #[derive(Default)]
@@ -71,11 +41,14 @@ impl Controller {
     pub(super) async fn found(&mut self, loaded: Loaded, recovered: Option<State>) -> Result<(), StartError> {
         let tls = read_tls_files(&loaded, &self.config_path).map_err(|bad| StartError::Plan(bad.to_string()))?;
         let golden = read_golden_files(&loaded, &self.config_path).map_err(|bad| StartError::Plan(bad.to_string()))?;
+        let previews =
+            read_preview_tokens(&loaded, &self.config_path).map_err(|bad| StartError::Plan(bad.to_string()))?;
         let records = recovered.map(|state| state.services).unwrap_or_default();
         let mut lines = Vec::new();
         for settings in &loaded.settings.services {
             let record = records.get(&settings.name);
-            let mut entry = self.found_entry(settings, record, client(&tls, &settings.name))?;
+            let mut entry =
+                self.found_entry(settings, record, client(&tls, &settings.name), previews.get(&settings.name))?;
             entry.golden = golden.get(&settings.name).cloned();
             lines.extend(found_line(&entry, record, &self.file_actor()));
             self.entries.insert(settings.name.clone(), entry);
@@ -99,13 +72,14 @@ impl Controller {
         settings: &Arc<ServiceSettings>,
         record: Option<&ServiceRecord>,
         tls: Arc<TlsClient>,
+        preview: Option<&Arc<Preview>>,
     ) -> Result<Entry, StartError> {
         let slots = record.and_then(|record| {
             let (blue, green) = (record::to_contents(&record.slots.blue), record::to_contents(&record.slots.green));
             Some((record, PerSlot { blue: blue?, green: green? }))
         });
         let Some((record, slots)) = slots else {
-            return Ok(self.new_entry(settings, Generation(1), tls));
+            return Ok(self.new_entry(settings, Generation(1), tls, preview));
         };
         let known = Known {
             active: record.active,
@@ -123,15 +97,21 @@ impl Controller {
             let served = record.slots[slot].served && !plan.replaced[slot];
             SlotEntry::new(plan.contents[slot].clone(), settings.slots[slot].clone(), served)
         });
-        Ok(Entry::new(settings.clone(), settings.active, machine, slots, tls, &self.around))
+        Ok(Entry::new(settings.clone(), settings.active, machine, slots, tls, preview.cloned(), &self.around))
     }
 
-    fn new_entry(&self, settings: &Arc<ServiceSettings>, generation: Generation, tls: Arc<TlsClient>) -> Entry {
+    fn new_entry(
+        &self,
+        settings: &Arc<ServiceSettings>,
+        generation: Generation,
+        tls: Arc<TlsClient>,
+        preview: Option<&Arc<Preview>>,
+    ) -> Entry {
         let occupied = PerSlot::from_fn(|slot| !settings.slots[slot].endpoints.is_empty());
         let machine = Machine::new(generation, settings.active, None, occupied);
         let slots =
             PerSlot::from_fn(|slot| SlotEntry::new(settings.slots[slot].clone(), settings.slots[slot].clone(), false));
-        Entry::new(settings.clone(), settings.active, machine, slots, tls, &self.around)
+        Entry::new(settings.clone(), settings.active, machine, slots, tls, preview.cloned(), &self.around)
     }
 
     pub(super) fn file_actor(&self) -> String {
@@ -149,40 +129,18 @@ impl Controller {
         self.next_reload().await;
     }
 
-    /// A file that still waits for its gates when the next one is there is not waited for.
-    async fn give_up_outdated(&mut self) {
-        let Some(job) = self.reload.take() else { return };
-        let (path, hash) = (self.config_path.clone(), job.loaded.hash.clone());
-        let is_newer = move || FileContent::of(&path).is_ok_and(|new| new.hash != hash && new.parse().is_ok());
-        if !matches!(tokio::task::spawn_blocking(is_newer).await, Ok(true)) {
-            self.reload = Some(job);
-            return;
-        }
-        for trial in job.trials {
-            trial.trial.stop("the config file has changed again");
-        }
-        tracing::warn!(
-            actor = job.waiter.0,
-            "The config file changed again while its gates ran; the newer one is taken."
-        );
-        if let Some(reply) = job.waiter.1 {
-            let message = format!("{} changed again while its gates ran", self.config_path.display());
-            let problem = Problem::new(ProblemKind::Cancelled, message);
-            drop(reply.send(Err(problem.hint("the newer content is taken; look at status"))));
-        }
-    }
-
     /// One reload at a time; each reads the file anew, so that the last one sees the last content.
-    async fn next_reload(&mut self) {
+    pub(super) async fn next_reload(&mut self) {
         while self.reload.is_none()
             && let Some(waiter) = self.reloads_waiting.pop_front()
         {
             let (path, listeners) = (self.config_path.clone(), self.tls.clone());
             match tokio::task::spawn_blocking(move || read(&path, &listeners)).await {
-                Ok((_, Ok(NamedFiles { loaded, listeners, tls, golden }))) => {
+                Ok((_, Ok(NamedFiles { loaded, listeners, tls, golden, previews }))) => {
                     let (op, since) = (self.new_op(), clock::now());
                     let (gates, trials) = (Vec::new(), Vec::new());
-                    self.reload = Some(ReloadJob { op, loaded, waiter, since, gates, trials, listeners, tls, golden });
+                    self.reload =
+                        Some(ReloadJob { op, loaded, waiter, since, gates, trials, listeners, tls, golden, previews });
                     self.advance_reload().await;
                 }
                 Ok((content, Err(problems))) => self.refuse_reload(waiter, content, problems.lines()),
@@ -191,26 +149,9 @@ impl Controller {
         }
     }
 
-    pub(super) async fn reload_gated(&mut self, gate: ReloadGate) {
-        let Some(job) = self.reload.as_mut().filter(|job| job.op == gate.op) else { return };
-        job.trials.retain(|trial| trial.service != gate.service);
-        let entry = self.entries.get_mut(&gate.service);
-        if let Some(books) = entry.map(|entry| &mut entry.slots[gate.slot])
-            && books.contents == gate.contents
-        {
-            books.note_test(gate.report.clone());
-        }
-        job.gates.push(gate);
-        if !job.trials.is_empty() {
-            return self.show();
-        }
-        self.advance_reload().await;
-        self.next_reload().await;
-    }
-
     /// Plans, asks for gates that have not run yet, and applies when none is missing. Planning is done anew after the
     /// gates, because switches go on meanwhile.
-    async fn advance_reload(&mut self) {
+    pub(super) async fn advance_reload(&mut self) {
         let Some(mut job) = self.reload.take() else { return };
         let plan = match self.plan(&job.loaded) {
             Ok(plan) => plan,
@@ -293,14 +234,19 @@ impl Controller {
             }
             let slot = service.active;
             let tested = service.replaced[slot].then(|| job.tested(&name, &service.contents[slot]).cloned()).flatten();
-            self.revise(&name, service, client(&job.tls, &name)).await;
+            self.revise(&name, service, client(&job.tls, &name), job.previews.get(&name)).await;
             if let Some((entry, report)) = self.entries.get_mut(&name).zip(tested) {
                 entry.slots[slot].note_test(report);
             }
         }
         for settings in &job.loaded.settings.services {
             if !self.entries.contains_key(&settings.name) {
-                let mut entry = self.new_entry(settings, Generation(1), client(&job.tls, &settings.name));
+                let mut entry = self.new_entry(
+                    settings,
+                    Generation(1),
+                    client(&job.tls, &settings.name),
+                    job.previews.get(&settings.name),
+                );
                 entry.golden = job.golden.get(&settings.name).cloned();
                 self.entries.insert(settings.name.clone(), entry);
             }
@@ -368,9 +314,16 @@ impl Controller {
         }
     }
 
-    async fn revise(&mut self, name: &ServiceName, service: ServicePlan, tls: Arc<TlsClient>) {
+    async fn revise(
+        &mut self,
+        name: &ServiceName,
+        service: ServicePlan,
+        tls: Arc<TlsClient>,
+        preview: Option<&Arc<Preview>>,
+    ) {
         let Some(entry) = self.entries.get_mut(name) else { return };
-        let changed = change_of(entry, &service, &tls).is_some();
+        let changed = change_of(entry, &service, &tls, preview).is_some();
+        entry.preview = preview.cloned();
         if !entry.tls.is_same(&tls) {
             entry.tls = tls;
         }
@@ -427,6 +380,7 @@ struct NamedFiles {
     listeners: PreparedListeners,
     tls: TlsClients,
     golden: GoldenSets,
+    previews: Previews,
 }
 
 /// Reads the file, and the files that it names: what tells its content from another, and what it means.
@@ -440,8 +394,9 @@ fn read(path: &Path, listeners: &TlsListeners) -> (String, Result<NamedFiles, Pr
         let listeners = listeners.load(path, &loaded)?;
         let tls = read_tls_files(&loaded, path)?;
         let golden = read_golden_files(&loaded, path)?;
+        let previews = read_preview_tokens(&loaded, path)?;
         loaded.warnings.extend(listeners.warnings());
-        Ok(NamedFiles { loaded, listeners, tls, golden })
+        Ok(NamedFiles { loaded, listeners, tls, golden, previews })
     };
     (content.hash.clone(), meaning())
 }
