@@ -193,7 +193,7 @@ async fn a_switch_that_hangs_is_seen_and_cancelled() {
     let hanging = Typed::start(proxy.admin, "switch iris");
     hanging.says("green: readiness passed").await;
     let (_, out, _) = typed(proxy.admin, "status iris").await;
-    assert_in_order(&out, &["pending:  switch to green", "readiness passed", "golden", "verdigris cancel iris"]);
+    assert_in_order(&out, &["pending:  switch to green", "readiness passed", "contract", "verdigris cancel iris"]);
     assert_eq!(typed(proxy.admin, "switch iris").await.0, 4, "busy");
     let (code, out, err) = typed(proxy.admin, "cancel iris").await;
     assert_eq!(code, 0, "{out}{err}");

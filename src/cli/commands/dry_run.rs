@@ -21,7 +21,7 @@ pub(super) fn conclude(answer: &Answer<DryRun>, session: &mut Session<'_>) -> Re
 fn draw(page: &mut Page, dry: &DryRun) {
     page.paint(Style::Strong, &dry.message);
     page.end();
-    if let Some(refused) = &dry.refused {
+    if let Some(refused) = dry.refused.as_ref().filter(|refused| !dry.message.contains(*refused)) {
         page.paint(Style::Bad, "would be refused: ");
         page.line(refused);
     }
