@@ -9,10 +9,11 @@ use std::{
     pin::Pin,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicBool, Ordering::SeqCst},
+        atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst},
     },
     task::{Context, Poll},
     thread::JoinHandle,
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -25,7 +26,7 @@ use serde::Serialize;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     runtime,
-    sync::{mpsc, oneshot, watch},
+    sync::{mpsc, oneshot},
 };
 
 use crate::api::{DrainStatus, Event};
@@ -40,6 +41,8 @@ pub(super) struct Canned {
     breaks: bool,
     /// So many looks at a drain are waited for then.
     looks: usize,
+    /// So many times the events must have been asked for then.
+    listeners: usize,
 }
 
 impl Canned {
@@ -52,6 +55,12 @@ impl Canned {
     /// Also breaks the streams of events off.
     pub(super) fn breaking(mut self) -> Self {
         self.breaks = true;
+        self
+    }
+
+    /// Also waits until the events were asked for so often.
+    pub(super) fn after_listeners(mut self, listeners: usize) -> Self {
+        self.listeners = listeners;
         self
     }
 
@@ -89,7 +98,7 @@ struct Shared {
     deaf: AtomicBool,
     /// If there are any, a plain look at a drain gets the next of these; the last one again and again.
     drains: Mutex<VecDeque<DrainStatus>>,
-    looks: watch::Sender<usize>,
+    looks: AtomicUsize,
 }
 
 /// An answer with this document.
@@ -99,7 +108,7 @@ pub(super) fn json(status: u16, document: &impl Serialize) -> Canned {
 
 /// An answer that is not from an admin API.
 pub(super) fn text(status: u16, body: &str) -> Canned {
-    Canned { status, body: body.to_owned(), events: Vec::new(), breaks: false, looks: 0 }
+    Canned { status, body: body.to_owned(), events: Vec::new(), breaks: false, looks: 0, listeners: 0 }
 }
 
 impl FakeAdmin {
@@ -209,11 +218,23 @@ async fn note(request: Request<Incoming>, shared: Arc<Shared>) -> Result<Respons
         let data = serde_json::to_string(event).unwrap();
         tell(&shared, &format!("event: {}\ndata: {data}\n\n", event.kind()));
     }
+    until(|| shared.listeners.lock().unwrap().iter().all(|listener| listener.capacity() == FRAMES)).await;
     if canned.breaks {
         shared.listeners.lock().unwrap().clear();
     }
-    shared.looks.subscribe().wait_for(|looks| *looks >= canned.looks).await.unwrap();
+    until(|| shared.looks.load(SeqCst) >= canned.looks).await;
+    until(|| shared.listened.lock().unwrap().len() >= canned.listeners).await;
     Ok(whole(canned.status, canned.body))
+}
+
+/// Looks until it is so; a command that is broken must not hang for ever.
+async fn until(mut is_so: impl FnMut() -> bool) {
+    for _ in 0..1000 {
+        if is_so() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(3)).await;
+    }
 }
 
 fn listen(asked: Asked, shared: &Shared) -> Response<Frames> {
@@ -242,7 +263,7 @@ fn drain(line: &str, shared: &Shared) -> Option<String> {
     if drains.len() > 1 {
         drains.pop_front();
     }
-    shared.looks.send_modify(|looks| *looks += 1);
+    shared.looks.fetch_add(1, SeqCst);
     Some(document)
 }
 

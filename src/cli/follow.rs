@@ -41,13 +41,14 @@ pub(super) async fn follow<T>(session: &mut Session<'_>, what: Following, work: 
         sight.draw(session);
     };
     // The answer may overtake the last events, which come on another connection.
+    let rest_time = if sight.progress.runs() { REST_TIME_MAX } else { FIRST_TIME_MAX };
     let rest = async {
-        while sight.progress.runs() {
+        while !sight.progress.has_ended() {
             let item = news.next().await;
             sight.take(item, &mut news, session);
         }
     };
-    let _ = timeout(REST_TIME_MAX, rest).await;
+    let _ = timeout(rest_time, rest).await;
     sight.end(session);
     done
 }
@@ -163,3 +164,5 @@ fn drain_goes_on(service: &ServiceName, from: Slot, to: Slot) -> String {
 /// Often enough for a clock that shows seconds.
 const TICK: Duration = Duration::from_millis(250);
 const REST_TIME_MAX: Duration = Duration::from_millis(200);
+/// For a gate that nothing was heard of: most likely there was none.
+const FIRST_TIME_MAX: Duration = Duration::from_millis(50);

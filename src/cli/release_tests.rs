@@ -75,15 +75,18 @@ fn a_command_tells_of_its_own_gate_alone() {
     assert_eq!(typed(&admin.admin, "switch llama").err, "", "of another service");
 }
 
-/// Fails when: in `news`, an events stream that is refused or breaks off ends the command.
+/// Fails when: in `news`, an events stream that is refused is waited for, or one that breaks off is not opened again.
 #[test]
 fn a_command_does_without_events() {
     let deaf = FakeAdmin::start(vec![json(200, &samples::switched())]).deaf();
     let ended = typed(&deaf.admin, "switch iris");
     assert_eq!((ended.code, ended.err.as_str()), (0, ""));
     let steps = &passing(GatePurpose::Switch)[..2];
-    let breaking = FakeAdmin::start(vec![json(200, &samples::switched()).after(steps).breaking()]);
-    assert_eq!(typed(&breaking.admin, "switch iris").code, 0);
+    let breaking = json(200, &samples::switched()).after(steps).breaking().after_listeners(2);
+    let breaking = FakeAdmin::start(vec![breaking]);
+    let ended = typed(&breaking.admin, "switch iris");
+    assert_eq!((ended.code, ended.err.as_str()), (0, "green: readiness passed (5ms)\n"));
+    assert_eq!(breaking.listened().len(), 2, "it listens again");
 }
 
 /// Fails when: in `session`, the live line is not cut to the width, or is left standing before the answer.
