@@ -2,7 +2,7 @@
 
 use std::{
     io::{self, Write},
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, atomic::Ordering::SeqCst},
 };
 
 use tokio::sync::oneshot;
@@ -107,6 +107,11 @@ async fn stream(proxy: &Proxy, origin: &Origin) -> Conn {
     conn
 }
 
+/// Waits until golden requests hang at this server.
+async fn asked_since(origin: &Origin, before: u64) {
+    until_true("a golden request", || origin.shared.hits.load(SeqCst) > before).await;
+}
+
 /// The texts stand in this order.
 fn assert_in_order(text: &str, parts: &[&str]) {
     let mut rest = text;
@@ -190,10 +195,12 @@ async fn a_switch_that_hangs_is_seen_and_cancelled() {
     let (code, out, err) = typed(proxy.admin, &format!("deploy iris green --endpoint {}", green.url())).await;
     assert_eq!(code, 0, "{out}{err}");
     green.trouble(Some(Trouble::Hang));
+    let before = green.shared.hits.load(SeqCst);
     let hanging = Typed::start(proxy.admin, "switch iris");
     hanging.says("green: readiness passed").await;
+    asked_since(&green, before).await;
     let (_, out, _) = typed(proxy.admin, "status iris").await;
-    assert_in_order(&out, &["pending:  switch to green", "readiness passed", "contract", "verdigris cancel iris"]);
+    assert_in_order(&out, &["pending:  switch to green", "readiness passed", "golden", "verdigris cancel iris"]);
     assert_eq!(typed(proxy.admin, "switch iris").await.0, 4, "busy");
     let (code, out, err) = typed(proxy.admin, "cancel iris").await;
     assert_eq!(code, 0, "{out}{err}");
@@ -212,12 +219,15 @@ async fn trying_and_not_waiting() {
     let (code, ..) = typed(proxy.admin, &format!("deploy iris green --endpoint {}", green.url())).await;
     assert_eq!(code, 0);
     green.trouble(Some(Trouble::Hang));
+    let before = green.shared.hits.load(SeqCst);
     let (code, out, err) = typed(proxy.admin, "switch iris --dry-run").await;
     assert_eq!(code, 0, "{out}{err}");
     assert_in_order(&out, &["readiness", "golden", "Open on blue", "Rollback afterwards: to blue"]);
+    assert_eq!(green.shared.hits.load(SeqCst), before, "no server was asked");
     let (code, out, err) = typed(proxy.admin, "switch iris --no-wait").await;
     assert_eq!(code, 0, "{out}{err}");
     assert!(out.contains("verdigris cancel iris"), "{out}");
+    asked_since(&green, before).await;
     assert_eq!(proxy.admin.active("iris").await, "blue");
     green.trouble(None);
     let (code, out, err) = typed(proxy.admin, "switch iris --supersede").await;
