@@ -11,6 +11,7 @@
 mod bad_input;
 mod balancing;
 mod body_limits;
+mod cli_release;
 mod client_timeouts;
 mod drain;
 mod edits;
