@@ -12,6 +12,7 @@ mod connections;
 mod contract;
 mod gate;
 pub mod golden;
+mod plan;
 mod progress;
 mod readiness;
 mod rehearsal;
@@ -20,4 +21,5 @@ mod warm_up;
 
 pub use connections::Connect;
 pub use gate::{Demand, Gate, run_gate};
+pub use plan::planned;
 pub use progress::Progress;

@@ -7,10 +7,11 @@ use std::{
 };
 
 use crate::{
-    checks::{Demand, Gate, golden::Set},
+    checks::{Connect, Demand, Gate, golden::Set},
     config::{Loaded, Problem, Problems, ServiceSettings},
     ids::ServiceName,
-    upstream::Endpoint,
+    switch::Change,
+    upstream::{Endpoint, Workers},
 };
 
 /// What the files hold that a service's `[service.gate]` names.
@@ -54,6 +55,24 @@ fn named_by(loaded: &Loaded, config: &Path, key: &str, problem: &Problem) -> Pro
     }
     let message = format!("{}: {}", problem.file.display(), problem.message);
     loaded.problem(config, key, message, problem.hint.clone())
+}
+
+/// What the gate of a change demands.
+pub(super) fn demand(change: Change) -> Demand {
+    match change {
+        Change::Rollback { .. } => Demand::OneLive,
+        Change::Switch { .. } | Change::Replace { .. } => Demand::EveryEndpoint,
+    }
+}
+
+/// What the workers are to connect to before a change. What is put into a slot they do not know yet.
+pub(super) fn connect(workers: &Workers, service: &ServiceName, change: Change) -> Option<Connect> {
+    match change {
+        Change::Switch { to } | Change::Rollback { to } => {
+            Some(Connect { workers: workers.clone(), service: service.clone(), slot: to })
+        }
+        Change::Replace { .. } => None,
+    }
 }
 
 /// The whole gate, for a slot that is to take all traffic. `active` are the endpoints that serve now.
