@@ -33,7 +33,7 @@ impl Controller {
                 Effect::Answer { op, answer } => self.answer(service, op, answer).await,
             }
         }
-        self.show();
+        self.show_one(service);
     }
 
     fn start_gate(&self, service: &ServiceName, op: OpId, change: Change) {
@@ -133,6 +133,7 @@ impl Controller {
         }
         entry.refresh(None, &self.around);
         self.publish();
+        self.show_one(service);
         self.save_or_complain().await;
     }
 
@@ -182,7 +183,7 @@ impl Controller {
         if let Ok(reply) = &result {
             tracing::info!(%service, %generation, %active, forced = reply.forced, actor = open.actor, "{}.", reply.message);
         }
-        self.show();
+        self.show_one(service);
         // The caller may have gone; the change holds all the same.
         let _ = open.reply.send(result);
     }
