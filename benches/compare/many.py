@@ -21,7 +21,7 @@ class Many:
         self.write("1")
         self.process = stage.start("verdigris", [stage.binary, "run", "--config", str(self._path)], self.port)
 
-    def address(self) -> str:
+    def address(self, _side: str = "h1") -> str:
         return f"127.0.0.1:{self.port}"
 
     def end(self) -> None:

@@ -39,7 +39,7 @@ const INBOX: usize = 1024;
 const EVENTS: usize = 1024;
 
 /// How long a table is kept after another took its place: longer than any worker needs to see that.
-const TABLE_KEPT: Duration = Duration::from_secs(1);
+pub(super) const TABLE_KEPT: Duration = Duration::from_secs(1);
 
 /// What the controller starts from.
 #[derive(Debug)]
