@@ -17,6 +17,8 @@ class Many:
         addresses = [f"127.0.0.1:{port}" for port in self._origins]
         self._origin = stage.start("origins", [stage.load, "origin", *addresses], self._origins[-1])
         self._origin.line()
+        # A machine has its limits: two thousand probes a second at most, each a connection of its own.
+        self._probe_every = max(2, services * endpoints // 1_000)
         self._path = stage.directory / f"many-{self.port}.toml"
         self.write("1")
         self.process = stage.start("verdigris", [stage.binary, "run", "--config", str(self._path)], self.port)
@@ -51,7 +53,7 @@ class Many:
             f'[[service]]\nname = "model-{index}"\nmatch = {{ path_prefix = "/v2/models/model-{index}" }}',
             f'[service.blue]\nendpoints = {blue}\nversion = "1"',
             f'[service.green]\nendpoints = {green}\nversion = "{version}"',
-            '[service.health]\npath = "/v2/health/ready"',
+            f'[service.health]\npath = "/v2/health/ready"\ninterval = "{self._probe_every}s"',
         ])
 
     def path(self, index: int) -> str:

@@ -78,6 +78,7 @@ def _of_many(stage: Stage, services: int, endpoints: int) -> list[float]:
     many.wait_until_healthy()
     start = time.monotonic() - begin
     middle = services // 2
+    rss = many.process.rss_kib() / KIB
     idle = _busy(many.process, lambda: time.sleep(SECONDS)) / SECONDS * 100
     # What probing costs meanwhile is not the requests'.
     done, busy = 0, 0.0
@@ -91,7 +92,6 @@ def _of_many(stage: Stage, services: int, endpoints: int) -> list[float]:
     reload = _least(lambda turn: _reload(many, turn, all_services=False))
     reload_all = _least(lambda turn: _reload(many, turn, all_services=True))
     metrics = _least(lambda _: admin.timed(many.admin, "GET", "/metrics"))
-    rss = many.process.rss_kib() / KIB
     many.end()
     return [start, busy / max(done, 1) * 1e6, idle, rss, switch, reload, reload_all, metrics]
 

@@ -14,6 +14,8 @@ mod accept;
 mod answer;
 mod arrival;
 mod assign;
+#[doc(hidden)]
+pub mod bench;
 mod body;
 mod deadline;
 mod exchange;
