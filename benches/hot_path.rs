@@ -23,7 +23,7 @@ use verdigris::{
     table::{RequestView, Routes, Service, SlotTable, Table, pointer},
     telemetry::Registry,
     upstream::{
-        Choice, Endpoint, LocalEndpoint, PoolLimits, Turnstile,
+        Balancer, Choice, Endpoint, LocalEndpoint, PoolLimits, Turnstile,
         lease::{Ledger, Tenure},
     },
 };
@@ -113,6 +113,30 @@ fn service(settings: &Arc<ServiceSettings>, registry: &Registry) -> Service {
     Service { settings: settings.clone(), generation: Generation(1), active: Slot::Blue, slots }
 }
 
+/// The endpoint that takes a request, of so many that are all well.
+#[divan::bench(args = [1, 3, 1_000])]
+fn pick(bencher: Bencher<'_, '_>, endpoints: usize) {
+    let urls: Vec<String> = (1..=endpoints).map(|port| format!("\"http://127.0.0.1:{port}\"")).collect();
+    let slot = format!("[service.blue]\nendpoints = [{}]\n", urls.join(", "));
+    let text = format!("version = 1\n[[service]]\nname = \"m\"\n{slot}");
+    let settings = config::parse(&text, "bench.toml").expect("the file is right").settings.services[0].clone();
+    let now = Instant::now();
+    let local = |wanted| {
+        let endpoint = Endpoint::new(wanted);
+        endpoint.prove(String::new(), now, 1);
+        Rc::new(LocalEndpoint::new(Arc::new(endpoint), &pool_limits()))
+    };
+    let locals: Vec<_> = settings.slots.blue.endpoints.iter().map(local).collect();
+    let balancer = Balancer::new(1);
+    let later = now + Duration::from_secs(3_600);
+    bencher.bench_local(|| black_box(balancer.pick(&locals, &settings.balance, &[], later)).is_some());
+}
+
+fn pool_limits() -> PoolLimits {
+    let (idle_timeout, connect_timeout) = (Duration::from_secs(3_600), Duration::from_secs(1));
+    PoolLimits { idle_timeout, idle_max: 16, connect_timeout }
+}
+
 /// An idle HTTP/1.1 connection out of the pool, and back.
 #[divan::bench]
 fn pool_checkout(bencher: Bencher<'_, '_>) {
@@ -122,13 +146,8 @@ fn pool_checkout(bencher: Bencher<'_, '_>) {
     let address = origin.local_addr().expect("an address");
     let text = format!("version = 1\n[[service]]\nname = \"m\"\n[service.blue]\nendpoints = [\"http://{address}\"]\n");
     let settings = config::parse(&text, "bench.toml").expect("the file is right").settings.services[0].clone();
-    let limits = PoolLimits {
-        idle_timeout: Duration::from_secs(3_600),
-        idle_max: 16,
-        connect_timeout: settings.timeouts.connect,
-    };
     let endpoint = Arc::new(Endpoint::new(&settings.slots.blue.endpoints[0]));
-    let local = LocalEndpoint::new(endpoint, &limits);
+    let local = LocalEndpoint::new(endpoint, &pool_limits());
     let pool = local.http.as_ref().expect("an HTTP address");
     let now = Instant::now();
     let fresh = runtime.block_on(pool.checkout(Choice::Fresh, now, Duration::ZERO)).expect("a connection");

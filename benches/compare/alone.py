@@ -23,11 +23,12 @@ class Scale(NamedTuple):
     services: int
     switches: int
     reloads: int
+    warm: bool
 
 
-WHOLE = Scale(rounds=5, seconds=5, idle=5_000, services=2_000, switches=40, reloads=10)
-QUICK = Scale(rounds=2, seconds=2, idle=2_000, services=2_000, switches=10, reloads=5)
-SMOKE = Scale(rounds=1, seconds=1, idle=50, services=20, switches=2, reloads=2)
+WHOLE = Scale(rounds=5, seconds=5, idle=5_000, services=2_000, switches=40, reloads=10, warm=True)
+QUICK = Scale(rounds=2, seconds=2, idle=2_000, services=2_000, switches=10, reloads=5, warm=True)
+SMOKE = Scale(rounds=1, seconds=1, idle=50, services=20, switches=2, reloads=2, warm=False)
 
 
 def idle_kib(stage: Stage, name: str, connections: int) -> float:

@@ -80,7 +80,7 @@ def _print_table(stage: Stage, arguments: argparse.Namespace, scale: Scale) -> N
     wanted = [workload for workload in WORKLOADS if workload.name in arguments.only]
     proxies = [Proxy(stage, name) for name in names] if wanted else []
     for workload in wanted:
-        figures = side_by_side(stage, workload, proxies, scale.rounds, scale.seconds)
+        figures = side_by_side(stage, workload, proxies, scale.rounds, scale.seconds, warm=scale.warm)
         print(_row(workload.title, figures, names, workload.target), flush=True)
         for name in (name for name, failed in figures.failed.items() if failed):
             print(f"{workload.name}: {name} failed {figures.failed[name]} times", file=sys.stderr)

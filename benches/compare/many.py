@@ -22,6 +22,7 @@ class Many:
         self._path = stage.directory / f"many-{self.port}.toml"
         self.write("1")
         self.process = stage.start("verdigris", [stage.binary, "run", "--config", str(self._path)], self.port)
+        self.process.wait_for_port(self.admin)
 
     def address(self, _side: str = "h1") -> str:
         return f"127.0.0.1:{self.port}"

@@ -128,6 +128,7 @@ class Proxy:
             values = {"h1": port, "admin": admin, "tls_lines": lines, "workers": workers}
             config = stage.render("verdigris.toml", **values)
             child = stage.start(OURS, [stage.binary, "run", "--config", str(config)], port, self._cores)
+            child.wait_for_port(admin)
             sides = [side for side in SIDES if self.port[side] == port]
             self._processes |= dict.fromkeys(sides, child)
 

@@ -60,11 +60,11 @@ class Figures(NamedTuple):
     failed: dict[str, int]
 
 
-def side_by_side(stage: Stage, workload: Workload, proxies: list[Proxy], rounds: int, seconds: int) -> Figures:
+def side_by_side(stage: Stage, workload: Workload, proxies: list[Proxy], rounds: int, seconds: int, *, warm: bool) -> Figures:
     """A B C, A B C, …: a drift of the machine hits all alike."""
     costs: dict[str, list[float]] = {proxy.name: [] for proxy in proxies}
     failed = dict.fromkeys(costs, 0)
-    for proxy in proxies:
+    for proxy in proxies if warm else ():
         workload.run(stage, proxy, 1)
     for _ in range(rounds):
         for proxy in proxies:

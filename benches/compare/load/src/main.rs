@@ -8,11 +8,13 @@
 //!             `end` on standard input mark what happens meanwhile: latencies near it and far from it are told apart
 //! load handshakes ADDR path=/ seconds=5 connections=16     a new TLS 1.3 connection for each request, never resumed
 //! load idle ADDR path=/ connections=5000                   connections that made one request each, and stay open
-//! load streams ADDR path=/stream streams=400 seconds=10    event streams, side by side
+//! load hold ADDR path=/stream streams=400                  event streams that stay open
+//! load streams ADDR path=/stream streams=400 seconds=10    event streams, each followed by another
 //! ```
 
 mod exchange;
 mod handshakes;
+mod hold;
 mod idle;
 mod options;
 mod origin;
@@ -32,7 +34,8 @@ async fn main() -> Result<()> {
         "steady" => steady::run(&options).await,
         "handshakes" => handshakes::run(&options).await,
         "idle" => idle::run(&options).await,
+        "hold" => hold::run(&options).await,
         "streams" => streams::run(&options).await,
-        _ => bail!("unknown command {command:?}; known: origin, steady, handshakes, idle, streams"),
+        _ => bail!("unknown command {command:?}; known: origin, steady, handshakes, idle, hold, streams"),
     }
 }
