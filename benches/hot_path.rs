@@ -103,6 +103,7 @@ fn service(settings: &Arc<ServiceSettings>, registry: &Registry) -> Service {
         let tenure = if slot == Slot::Blue { Tenure::new(slot, 1) } else { Tenure::standby(slot) };
         Arc::new(SlotTable {
             slot,
+            is_open: slot == Slot::Blue,
             version: None,
             endpoints: settings.slots[slot].endpoints.iter().map(|one| Arc::new(Endpoint::new(one))).collect(),
             tenure: Arc::new(tenure),
@@ -110,7 +111,7 @@ fn service(settings: &Arc<ServiceSettings>, registry: &Registry) -> Service {
             turnstile: Turnstile::new(None),
         })
     });
-    Service { settings: settings.clone(), generation: Generation(1), active: Slot::Blue, slots }
+    Service { settings: settings.clone(), generation: Generation(1), active: Slot::Blue, slots, preview: None }
 }
 
 /// The endpoint that takes a request, of so many that are all well.
