@@ -10,10 +10,12 @@ mod ask;
 mod contract;
 mod gate;
 pub mod golden;
+mod plan;
 mod progress;
 mod readiness;
 mod rehearsal;
 mod terms;
 
 pub use gate::{Demand, Gate, run_gate};
+pub use plan::planned;
 pub use progress::Progress;

@@ -17,6 +17,7 @@ mod drain;
 mod edits;
 mod ejection;
 mod gate;
+mod gate_ops;
 mod grpc;
 mod h2_wire;
 mod headers;
