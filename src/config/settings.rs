@@ -441,7 +441,7 @@ pub struct ServiceLimits {
 }
 
 /// `[service.tls]`: how `https://` and `grpcs://` endpoints are known.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct UpstreamTls {
     /// Who signs their certificates; `None`: the system's roots.
     pub ca: Option<PathBuf>,

@@ -4,7 +4,7 @@ use std::{
     collections::{BTreeMap, HashMap, VecDeque},
     path::PathBuf,
     sync::{Arc, atomic::AtomicBool},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use tokio::{
@@ -18,7 +18,7 @@ use super::{
     entry::{Entry, Surroundings},
     handle::{Handle, Inner},
     message::{AskMessage, Message},
-    overview::{Overview, ServiceView},
+    overview::{Overview, ServiceView, Shown},
     refusal,
     reload_job::ReloadJob,
     trial::{Gallery, Running},
@@ -39,6 +39,9 @@ use crate::{
 const INBOX: usize = 1024;
 /// Events that a slow subscriber may lag behind.
 const EVENTS: usize = 1024;
+
+/// How long a table is kept after another took its place: longer than any worker needs to see that.
+pub(super) const TABLE_KEPT: Duration = Duration::from_secs(1);
 
 /// What the controller starts from.
 #[derive(Debug)]
@@ -101,6 +104,8 @@ pub(super) struct Controller {
     overview: watch::Sender<Arc<Overview>>,
     events: broadcast::Sender<Event>,
     pub(super) reload_status: ReloadStatus,
+    /// The content that was applied last.
+    pub(super) applied: Option<String>,
     /// The content that was refused last, until another is applied.
     pub(super) refused: Option<String>,
     pub(super) reload: Option<ReloadJob>,
@@ -151,11 +156,16 @@ pub async fn start(options: ControllerOptions) -> Result<(Handle, JoinHandle<()>
         overview,
         events,
         reload_status: ReloadStatus::default(),
+        applied: None,
         refused: None,
         reload: None,
         reloads_waiting: VecDeque::new(),
     };
-    options.registry.add_gauges(Box::new(move || overview_seen.borrow().gauges()));
+    options.registry.add_gauges(Box::new(move || {
+        // Not under the borrow, which would hold up the controller.
+        let overview = overview_seen.borrow().clone();
+        overview.gauges()
+    }));
     controller.found(options.loaded, options.recovered).await?;
     let task = tokio::spawn(controller.run(messages, health_changes));
     Ok((handle, task))
@@ -263,7 +273,7 @@ impl Controller {
             tracing::info!(%service, %slot, cut, "A slot is drained.");
             self.announce(Event::Drained { at: clock::now(), service: service.clone(), slot, generation, cut });
         }
-        self.show();
+        self.show_one(service);
     }
 
     async fn cut(&mut self, service: &ServiceName, slot: Slot, tenures: Vec<Arc<Tenure>>, actor: String) {
@@ -312,21 +322,39 @@ impl Controller {
         }
     }
 
-    /// Shows the books to the workers.
+    /// Shows the books to the workers; `show` or `show_one` must follow.
     pub(super) fn publish(&mut self) {
         let services = self.entries.values().map(|entry| entry.published.clone()).collect();
-        let table = Table::new(services, &self.publisher.current());
+        let before = self.publisher.current();
+        let table = Table::new(services, &before);
         self.publisher.publish(Arc::new(table));
-        self.show();
+        // Workers let go of a table within moments. Who lets go last has to take thousands of services apart: that is not
+        // to be a thread that serves.
+        tokio::spawn(async move {
+            tokio::time::sleep(TABLE_KEPT).await;
+            drop(before);
+        });
     }
 
     /// Shows the books to the rest of the control plane.
     pub(super) fn show(&self) {
         let view = |(name, entry): (&ServiceName, &Entry)| {
-            (name.clone(), Arc::new(ServiceView::new(entry, self.preparing(name))))
+            (name.clone(), Shown::new(ServiceView::new(entry, self.preparing(name))))
         };
         let services = self.entries.iter().map(view).collect();
         self.overview.send_replace(Arc::new(Overview { services, reload: self.reload_status.clone() }));
+    }
+
+    /// Shows what the books say of one service, whatever the number of others.
+    pub(super) fn show_one(&self, service: &ServiceName) {
+        let shown = self.overview.borrow().services.get(service).cloned();
+        match (shown, self.entries.get(service)) {
+            (Some(shown), Some(entry)) => {
+                shown.replace(ServiceView::new(entry, self.preparing(service)));
+                self.overview.send_modify(|_| {});
+            }
+            _ => self.show(),
+        }
     }
 
     pub(super) fn announce(&self, event: Event) {

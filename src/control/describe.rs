@@ -56,7 +56,9 @@ pub(super) fn change_of(
 ) -> Option<(String, Action)> {
     let mut words = Vec::new();
     let mut action = Action::Settings;
-    if other_settings(&entry.settings) != other_settings(&service.settings) {
+    // What is the same needs no copies that leave something out, and nearly all of a long file is the same.
+    let same = entry.settings == service.settings;
+    if !same && other_settings(&entry.settings) != other_settings(&service.settings) {
         words.push("settings changed".to_owned());
     } else if !entry.tls.is_same(tls) {
         words.push("the files of service.tls changed".to_owned());

@@ -24,7 +24,7 @@ impl Controller {
                 Effect::WriteJournal { op, change, generation, forced } => {
                     // A disk may be slow: whoever looks meanwhile sees that it is past its gate, and nobody is to be told
                     // that the slot is safe to delete while it is being opened.
-                    self.show();
+                    self.show_one(service);
                     let event = self.write_journal(service, op, change, generation, forced).await;
                     if let Some(entry) = self.entries.get_mut(service) {
                         waiting.extend(entry.machine.step(event));
@@ -34,7 +34,7 @@ impl Controller {
                 Effect::Answer { op, answer } => self.answer(service, op, answer).await,
             }
         }
-        self.show();
+        self.show_one(service);
     }
 
     async fn write_journal(
@@ -116,6 +116,7 @@ impl Controller {
         }
         entry.refresh(None, &self.around);
         self.publish();
+        self.show_one(service);
         self.save_or_complain().await;
     }
 
@@ -170,7 +171,7 @@ impl Controller {
         if let Ok(reply) = &result {
             tracing::info!(%service, %generation, %active, forced = reply.forced, actor = open.actor, "{}.", reply.message);
         }
-        self.show();
+        self.show_one(service);
         // The caller may have gone; the change holds all the same.
         let _ = open.reply.take().map(|reply| reply.send(result));
     }

@@ -13,7 +13,7 @@ use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
 use super::{
     message::{AskMessage, Message},
-    overview::{Overview, ServiceView},
+    overview::{Overview, ServiceView, Shown},
     refusal,
     trial::Gallery,
 };
@@ -86,7 +86,7 @@ impl Handle {
 
     pub(super) fn view(&self, name: &str) -> Result<Arc<ServiceView>, Problem> {
         let overview = self.overview();
-        let found = name.parse().ok().and_then(|name| overview.services.get(&name).cloned());
+        let found = name.parse().ok().and_then(|name| overview.services.get(&name).map(Shown::view));
         found.ok_or_else(|| refusal::unknown_service(name, overview.services.keys()))
     }
 
@@ -94,8 +94,8 @@ impl Handle {
     pub async fn list(&self) -> ServiceList {
         let overview = self.overview();
         let mut services = Vec::with_capacity(overview.services.len());
-        for view in overview.services.values() {
-            services.push(self.status_of(view).await);
+        for shown in overview.services.values() {
+            services.push(self.status_of(&shown.view()).await);
         }
         let proxy = ProxyStatus {
             version: env!("CARGO_PKG_VERSION").to_owned(),

@@ -1,7 +1,11 @@
 //! What the rest of the control plane may see: a snapshot after each change, so that status never waits for the
 //! controller.
 
-use std::{collections::BTreeMap, sync::Arc, time::Instant};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, PoisonError, RwLock},
+    time::Instant,
+};
 
 use super::{
     entry::{Entry, SlotEntry},
@@ -24,8 +28,27 @@ use crate::{
 /// Everything, as of the last change.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Overview {
-    pub(super) services: BTreeMap<ServiceName, Arc<ServiceView>>,
+    pub(super) services: BTreeMap<ServiceName, Shown>,
     pub(super) reload: ReloadStatus,
+}
+
+/// Where one service is shown, so that a change of it costs the same among one and among thousands. Cloning shares it.
+#[derive(Clone, Debug)]
+pub(super) struct Shown(Arc<RwLock<Arc<ServiceView>>>);
+
+impl Shown {
+    pub(super) fn new(view: ServiceView) -> Self {
+        Self(Arc::new(RwLock::new(Arc::new(view))))
+    }
+
+    /// What is shown now.
+    pub(super) fn view(&self) -> Arc<ServiceView> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(super) fn replace(&self, view: ServiceView) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(view);
+    }
 }
 
 /// One service.
@@ -238,7 +261,8 @@ impl Overview {
             labels: Vec::new(),
             value: f64::from(u8::from(self.reload.ok)),
         }];
-        for (name, service) in &self.services {
+        for (name, shown) in &self.services {
+            let service = shown.view();
             let service_label = ("service", name.to_string());
             samples.push(GaugeSample {
                 metric: names::GENERATION,

@@ -1,6 +1,10 @@
 //! Takes a config file over: at start, and when its content changes. All of it or nothing.
 
-use std::{collections::BTreeMap, path::Path, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashSet},
+    path::Path,
+    sync::Arc,
+};
 
 use tokio::sync::oneshot;
 
@@ -60,11 +64,13 @@ impl Controller {
             self.journal(lines).await.map_err(StartError::Plan)?;
         }
         self.save().await.map_err(StartError::Plan)?;
+        self.applied = Some(loaded.hash.clone());
         self.reload_status = ReloadStatus { ok: true, at: clock::now(), ..ReloadStatus::default() };
         for warning in &loaded.warnings {
             tracing::warn!("{warning}");
         }
         self.publish();
+        self.show();
         Ok(())
     }
 
@@ -136,8 +142,12 @@ impl Controller {
             && let Some(waiter) = self.reloads_waiting.pop_front()
         {
             let (path, listeners) = (self.config_path.clone(), self.tls.clone());
-            match tokio::task::spawn_blocking(move || read(&path, &listeners)).await {
-                Ok((_, Ok(NamedFiles { loaded, listeners, tls, golden, previews }))) => {
+            // Who asks has the files that the file names read anew; the watch has seen this one change, and may have been
+            // overtaken by somebody who asked.
+            let known = self.applied.clone().filter(|_| waiter.1.is_none() && self.refused.is_none());
+            match tokio::task::spawn_blocking(move || read(&path, &listeners, known.as_deref())).await {
+                Ok((_, Ok(None))) => {}
+                Ok((_, Ok(Some(NamedFiles { loaded, listeners, tls, golden, previews })))) => {
                     let (op, since) = (self.new_op(), clock::now());
                     let (gates, trials) = (Vec::new(), Vec::new());
                     self.reload =
@@ -217,8 +227,8 @@ impl Controller {
                 whole.services.insert(wanted.name.clone(), plan);
             }
         }
-        let stays = |name: &&ServiceName| loaded.settings.services.iter().any(|wanted| wanted.name == **name);
-        whole.removed = self.entries.keys().filter(|name| !stays(name)).cloned().collect();
+        let named: HashSet<&ServiceName> = loaded.settings.services.iter().map(|wanted| &wanted.name).collect();
+        whole.removed = self.entries.keys().filter(|name| !named.contains(name)).cloned().collect();
         Ok(whole)
     }
 
@@ -270,10 +280,12 @@ impl Controller {
             ..running
         };
         self.refused = None;
+        self.applied = Some(job.loaded.hash.clone());
         self.reload_status =
             ReloadStatus { ok: true, at: clock::now(), problems: Vec::new(), needs_restart: needs_restart.clone() };
         self.save_or_complain().await;
         self.publish();
+        self.show();
         self.around.registry.retain_services(|name| self.entries.contains_key(name));
         self.around.registry.reload(if changes.is_empty() { "unchanged" } else { "applied" });
         self.tell_reload(&job, &changes, &needs_restart);
@@ -387,20 +399,24 @@ struct NamedFiles {
     previews: Previews,
 }
 
-/// Reads the file, and the files that it names: what tells its content from another, and what it means.
-fn read(path: &Path, listeners: &TlsListeners) -> (String, Result<NamedFiles, Problems>) {
+/// Reads the file, and the files that it names: what tells its content from another, and what it means; `None` if its
+/// content is `known`.
+fn read(path: &Path, listeners: &TlsListeners, known: Option<&str>) -> (String, Result<Option<NamedFiles>, Problems>) {
     let content = match FileContent::of(path) {
         Ok(content) => content,
         Err(problems) => return (problems.lines().join("; "), Err(problems)),
     };
     let meaning = || {
+        if known == Some(&content.hash) {
+            return Ok(None);
+        }
         let mut loaded = content.parse()?;
         let listeners = listeners.load(path, &loaded)?;
         let tls = read_tls_files(&loaded, path)?;
         let golden = read_golden_files(&loaded, path)?;
         let previews = read_preview_tokens(&loaded, path)?;
         loaded.warnings.extend(listeners.warnings());
-        Ok(NamedFiles { loaded, listeners, tls, golden, previews })
+        Ok(Some(NamedFiles { loaded, listeners, tls, golden, previews }))
     };
     (content.hash.clone(), meaning())
 }

@@ -82,9 +82,10 @@ impl Controller {
         {
             books.note_test(gate.report.clone());
         }
+        let (service, others) = (gate.service.clone(), !job.trials.is_empty());
         job.gates.push(gate);
-        if !job.trials.is_empty() {
-            return self.show();
+        if others {
+            return self.show_one(&service);
         }
         self.advance_reload().await;
         self.next_reload().await;

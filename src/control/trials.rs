@@ -150,7 +150,7 @@ impl Controller {
         }
         if is_current && books.contents == end.contents {
             books.note_test(end.report);
-            self.show();
+            self.show_one(&end.service);
         }
         // Whoever waited for it may have gone.
         let _ = noted.map(|noted| noted.send(()));

@@ -35,7 +35,7 @@ pub(super) fn again(exchange: &Exchange, request: &Parts, now: Instant) -> Resul
 
 /// The lease is counted before it is looked whether the slot is still open. If it is not, a newer table is already
 /// there to be read, so the loop ends after as many rounds as there were changes in its few nanoseconds.
-fn assign(
+pub(super) fn assign(
     worker: &Rc<Worker>,
     request: &Parts,
     now: Instant,

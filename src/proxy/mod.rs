@@ -15,6 +15,8 @@ mod ahead;
 mod answer;
 mod arrival;
 mod assign;
+#[doc(hidden)]
+pub mod bench;
 mod body;
 mod deadline;
 mod exchange;

@@ -219,7 +219,7 @@ async fn run(
 }
 
 impl Worker {
-    fn new(options: WorkerOptions, reader: Reader, connections: Arc<AtomicUsize>) -> Rc<Self> {
+    pub(super) fn new(options: WorkerOptions, reader: Reader, connections: Arc<AtomicUsize>) -> Rc<Self> {
         let request_ids = RequestIds::new();
         Rc::new(Self {
             index: options.index,

@@ -197,13 +197,17 @@ impl Registry {
         *self.inner.access_dropped.lock().unwrap_or_else(PoisonError::into_inner) = Some(dropped);
     }
 
+    /// All there are, without the lock: a long page must not hold up who makes a table.
+    fn slots(&self) -> Vec<Arc<SlotMetrics>> {
+        let slots = self.inner.slots.lock().unwrap_or_else(PoisonError::into_inner);
+        slots.known.values().map(|known| known.metrics.clone()).collect()
+    }
+
     /// The page, in Prometheus text format 0.0.4.
     pub fn render(&self) -> String {
         let mut families = Families::default();
         families.gauge(names::BUILD, &[("version", env!("CARGO_PKG_VERSION"))], 1.0);
-        let slots = self.inner.slots.lock().unwrap_or_else(PoisonError::into_inner);
-        let slots: Vec<_> = slots.known.values().map(|known| known.metrics.clone()).collect();
-        for slot in slots {
+        for slot in self.slots() {
             families.slot(&slot.labels, &slot.sums());
         }
         for sample in
