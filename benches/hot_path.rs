@@ -1,17 +1,31 @@
-//! What every request pays for being switchable: a look at the pointer, a route, a lease.
+//! What every request pays for being switchable: a look at the pointer, a route, a lease; and the steps beside it that touch
+//! every request.
 //!
 //! Run with `cargo bench`. The figures are for comparing two builds on one machine; claims about other proxies come from
-//! side-by-side runs only.
+//! side-by-side runs only (`benches/compare/run`).
 
-use std::{hint::black_box, rc::Rc, sync::Arc, time::Instant};
+use std::{
+    hint::black_box,
+    rc::Rc,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use divan::Bencher;
-use http::HeaderMap;
+use http::{HeaderMap, HeaderName, HeaderValue, Request, header};
 use verdigris::{
-    config::settings::MatchRule,
-    ids::Slot,
-    table::{RequestView, Routes, pointer},
-    upstream::lease::{Ledger, Tenure},
+    config::{
+        self,
+        settings::{HeaderEdits, MatchRule, ServiceSettings},
+    },
+    ids::{Generation, PerSlot, Slot},
+    proxy::bench::{Desk, pass_on},
+    table::{RequestView, Routes, Service, SlotTable, Table, pointer},
+    telemetry::Registry,
+    upstream::{
+        Balancer, Choice, Endpoint, LocalEndpoint, PoolLimits, Turnstile,
+        lease::{Ledger, Tenure},
+    },
 };
 
 fn main() {
@@ -26,15 +40,29 @@ fn table_read(bencher: Bencher<'_, '_>) {
     bencher.bench_local(|| black_box(reader.load().services.len()));
 }
 
-/// The service that takes a request, among so many.
+/// The service that takes a request, among so many that differ in their paths.
 #[divan::bench(args = [1, 100, 10_000])]
 fn route(bencher: Bencher<'_, '_>, services: usize) {
+    let path = format!("/v2/models/m{}/infer", services / 2);
     let rule = |index| MatchRule { path_prefix: Some(format!("/v2/models/m{index}")), ..MatchRule::default() };
-    let rules: Vec<MatchRule> = (0..services).map(rule).collect();
+    find(bencher, (0..services).map(rule), "models.test", &path);
+}
+
+/// The same among wildcard hosts.
+#[divan::bench(args = [1, 100, 10_000])]
+fn route_by_wildcard(bencher: Bencher<'_, '_>, services: usize) {
+    let host = format!("a.m{}.models.test", services / 2);
+    let rule = |index| MatchRule { host: Some(format!("*.m{index}.models.test")), ..MatchRule::default() };
+    find(bencher, (0..services).map(rule), &host, "/infer");
+}
+
+fn find(bencher: Bencher<'_, '_>, rules: impl Iterator<Item = MatchRule>, host: &str, path: &str) {
+    let rules: Vec<MatchRule> = rules.collect();
     let routes = Routes::new(rules.iter());
     let headers = HeaderMap::new();
-    let path = format!("/v2/models/m{}/infer", services / 2);
-    bencher.bench_local(|| routes.find(black_box(RequestView { host: "models.test", path: &path, headers: &headers })));
+    let request = RequestView { host, path, headers: &headers };
+    assert!(routes.find(request).is_some());
+    bencher.bench_local(|| routes.find(black_box(request)));
 }
 
 /// Taking a lease and giving it back.
@@ -44,4 +72,128 @@ fn lease(bencher: Bencher<'_, '_>) {
     let tenure = Rc::new(Arc::new(Tenure::new(Slot::Blue, 2)));
     let now = Instant::now();
     bencher.bench_local(|| drop(black_box(ledger.acquire(&tenure, now))));
+}
+
+/// Table, route and lease in one, as a request meets them.
+#[divan::bench(args = [1, 10_000])]
+fn assign(bencher: Bencher<'_, '_>, services: usize) {
+    let mut text = "version = 1\n".to_owned();
+    for index in 0..services {
+        let rule = format!("match = {{ path_prefix = \"/v2/models/m{index}\" }}");
+        text += &format!(
+            "[[service]]\nname = \"m{index}\"\n{rule}\n[service.blue]\nendpoints = [\"http://127.0.0.1:1\"]\n"
+        );
+    }
+    let settings = config::parse(&text, "bench.toml").expect("the file is right").settings;
+    let registry = Registry::new(1).expect("no two metrics have one name");
+    let (mut publisher, reader) = pointer();
+    let services = settings.services.iter().map(|one| Arc::new(service(one, &registry))).collect();
+    publisher.publish(Arc::new(Table::new(services, &Table::default())));
+    let desk = Desk::new(settings.proxy.client_rules(), reader(), registry);
+    let path = format!("/v2/models/m{}/infer", settings.services.len() / 2);
+    let request = Request::post(path).header("host", "models.test").body(()).expect("a request");
+    let (head, ()) = request.into_parts();
+    assert!(desk.assign(&head));
+    bencher.bench_local(|| desk.assign(black_box(&head)));
+}
+
+/// A service whose blue slot serves.
+fn service(settings: &Arc<ServiceSettings>, registry: &Registry) -> Service {
+    let slots = PerSlot::from_fn(|slot| {
+        let tenure = if slot == Slot::Blue { Tenure::new(slot, 1) } else { Tenure::standby(slot) };
+        Arc::new(SlotTable {
+            slot,
+            is_open: slot == Slot::Blue,
+            version: None,
+            endpoints: settings.slots[slot].endpoints.iter().map(|one| Arc::new(Endpoint::new(one))).collect(),
+            tenure: Arc::new(tenure),
+            metrics: registry.slot(&settings.name, slot, None),
+            turnstile: Turnstile::new(None),
+        })
+    });
+    Service { settings: settings.clone(), generation: Generation(1), active: Slot::Blue, slots, preview: None }
+}
+
+/// The endpoint that takes a request, of so many that are all well.
+#[divan::bench(args = [1, 3, 1_000])]
+fn pick(bencher: Bencher<'_, '_>, endpoints: usize) {
+    let urls: Vec<String> = (1..=endpoints).map(|port| format!("\"http://127.0.0.1:{port}\"")).collect();
+    let slot = format!("[service.blue]\nendpoints = [{}]\n", urls.join(", "));
+    let text = format!("version = 1\n[[service]]\nname = \"m\"\n{slot}");
+    let settings = config::parse(&text, "bench.toml").expect("the file is right").settings.services[0].clone();
+    let now = Instant::now();
+    let local = |wanted| {
+        let endpoint = Endpoint::new(wanted);
+        endpoint.prove(String::new(), now, 1);
+        Rc::new(LocalEndpoint::new(Arc::new(endpoint), &pool_limits()))
+    };
+    let locals: Vec<_> = settings.slots.blue.endpoints.iter().map(local).collect();
+    let balancer = Balancer::new(1);
+    let later = now + Duration::from_secs(3_600);
+    bencher.bench_local(|| black_box(balancer.pick(&locals, &settings.balance, &[], later)).is_some());
+}
+
+fn pool_limits() -> PoolLimits {
+    let (idle_timeout, connect_timeout) = (Duration::from_secs(3_600), Duration::from_secs(1));
+    PoolLimits { idle_timeout, idle_max: 16, connect_timeout }
+}
+
+/// An idle HTTP/1.1 connection out of the pool, and back.
+#[divan::bench]
+fn pool_checkout(bencher: Bencher<'_, '_>) {
+    let runtime = tokio::runtime::Builder::new_current_thread();
+    let runtime = { runtime }.enable_all().build_local(tokio::runtime::LocalOptions::default()).expect("a runtime");
+    let origin = std::net::TcpListener::bind("127.0.0.1:0").expect("a listener");
+    let address = origin.local_addr().expect("an address");
+    let text = format!("version = 1\n[[service]]\nname = \"m\"\n[service.blue]\nendpoints = [\"http://{address}\"]\n");
+    let settings = config::parse(&text, "bench.toml").expect("the file is right").settings.services[0].clone();
+    let endpoint = Arc::new(Endpoint::new(&settings.slots.blue.endpoints[0]));
+    let local = LocalEndpoint::new(endpoint, &pool_limits());
+    let pool = local.http.as_ref().expect("an HTTP address");
+    let now = Instant::now();
+    let fresh = runtime.block_on(pool.checkout(Choice::Fresh, now, Duration::ZERO)).expect("a connection");
+    fresh.give_back(now, None);
+    // The connection's own task has to run once before it can take a request.
+    runtime.block_on(tokio::task::yield_now());
+    bencher.bench_local(|| {
+        let kept = runtime.block_on(pool.checkout(Choice::Kept, now, Duration::ZERO)).expect("a connection");
+        kept.give_back(now, None);
+    });
+}
+
+/// The fields of a request on their way: hop-by-hop fields end, `Via` is added, edits are made.
+#[divan::bench(args = [0, 4])]
+fn header_fields(bencher: Bencher<'_, '_>, edits: usize) {
+    let name = |index| HeaderName::from_bytes(format!("x-set-{index}").as_bytes()).expect("a name");
+    let set = (0..edits).map(|index| (name(index), HeaderValue::from_static("value"))).collect();
+    let edits = HeaderEdits { set, ..HeaderEdits::default() };
+    let mut fields = HeaderMap::new();
+    for (name, value) in [
+        (header::HOST, "models.test"),
+        (header::USER_AGENT, "python-requests/2.32"),
+        (header::ACCEPT, "*/*"),
+        (header::ACCEPT_ENCODING, "gzip, deflate"),
+        (header::CONNECTION, "keep-alive"),
+        (header::CONTENT_TYPE, "application/json"),
+        (header::CONTENT_LENGTH, "81"),
+        (header::AUTHORIZATION, "Bearer 0123456789abcdef"),
+    ] {
+        fields.insert(name, HeaderValue::from_static(value));
+    }
+    bencher.with_inputs(|| fields.clone()).bench_local_values(|mut fields| {
+        pass_on(&mut fields, &edits);
+        fields
+    });
+}
+
+/// What a finished request leaves in the counters.
+#[divan::bench]
+fn metric_record(bencher: Bencher<'_, '_>) {
+    let registry = Registry::new(1).expect("no two metrics have one name");
+    let metrics = registry.slot(&"m".parse().expect("a name"), Slot::Blue, Some("1"));
+    let took = black_box(Duration::from_micros(1_234));
+    bencher.bench_local(|| {
+        metrics.first_byte(0, took);
+        metrics.finished(0, 200, took);
+    });
 }

@@ -51,6 +51,7 @@ section 'release build' cargo build --release --locked
 section 'licences and sources of the dependencies' licences
 section 'container image' tests/image/run --binary "$binary"
 section 'the README as a reader would follow it' readme
+section 'the comparison with other proxies: does it run' benches/compare/run --smoke --binary "$binary"
 section 'real model servers' tests/real/run --binary "$binary"
 
 sections_close 'tests/all.sh'

@@ -92,28 +92,21 @@ fn held() -> usize {
     stats.bytes_allocated - stats.bytes_deallocated
 }
 
-/// Bytes that an idle connection holds right after a request, and once it has rested.
-fn idle_bytes(proxy: SocketAddr) -> (usize, usize) {
+/// Bytes that an idle connection holds once it has given its buffers back.
+fn idle_bytes(proxy: SocketAddr) -> usize {
+    let before = held();
     let mut conns = Vec::with_capacity(CONNECTIONS);
-    let mut open = || {
+    for _ in 0..CONNECTIONS {
         let mut conn = TcpStream::connect(proxy).unwrap();
         ask(&mut conn, GET, 1);
         conns.push(conn);
-    };
-    // What grows with the first ones is there for all.
-    (0..CONNECTIONS / 4).for_each(|_| open());
-    let before = held();
-    (0..CONNECTIONS / 2).for_each(|_| open());
-    let each = |bytes: usize| bytes.saturating_sub(before) / (CONNECTIONS / 2);
-    let at_once = each(held());
-    let quarter = at_once * CONNECTIONS / 4;
+    }
+    let each = || held().saturating_sub(before) / CONNECTIONS;
     let until = Instant::now() + Duration::from_secs(20);
-    // The first quarter rests, too, and was counted as busy before.
-    let rested = || (held() + quarter).saturating_sub(before) / (CONNECTIONS * 3 / 4);
-    while rested() > IDLE_BYTES_MAX && Instant::now() < until {
+    while each() > IDLE_BYTES_MAX && Instant::now() < until {
         thread::sleep(Duration::from_millis(50));
     }
-    (at_once, rested())
+    each()
 }
 
 /// Fails when: a request allocates once more than it did, as by a `Box` round the handler's future; or an idle connection
@@ -133,7 +126,7 @@ fn neither_requests_nor_idle_connections_cost_more_than_they_did() {
     let (get, post) = (allocations(running.proxy_addr(), GET), allocations(running.proxy_addr(), POST));
     println!("allocations per request: GET {get:.2}, POST {post:.2}");
     assert!(get < GET_MAX && post < POST_MAX, "GET {get:.2} of {GET_MAX}, POST {post:.2} of {POST_MAX}");
-    let (at_once, rested) = idle_bytes(running.proxy_addr());
-    println!("bytes per idle connection: {at_once} at once, {rested} after a rest");
-    assert!(rested <= IDLE_BYTES_MAX, "{rested} of {IDLE_BYTES_MAX}");
+    let idle = idle_bytes(running.proxy_addr());
+    println!("bytes per idle connection: {idle}");
+    assert!(idle <= IDLE_BYTES_MAX, "{idle} of {IDLE_BYTES_MAX}");
 }

@@ -21,11 +21,11 @@ mod page;
 mod path;
 mod probes;
 mod router;
-mod secret;
 mod secure;
 mod serve;
 mod services;
 mod shared;
+mod slot_gate;
 
 #[cfg(test)]
 mod testing;
@@ -35,6 +35,5 @@ mod tests;
 pub use actor::ACTOR_HEADER;
 pub use listen::{BindError, Listener, bind};
 pub use openapi::document;
-pub use secret::{Secret, SecretError};
 pub use serve::serve;
 pub use shared::{MetricsPage, State};

@@ -17,6 +17,9 @@ use super::{
 /// until nothing is left to complain of. Nothing of a file with a problem is used.
 pub(super) fn read(tree: &Tree<'_>, source: &Source<'_>) -> Result<File, Problems> {
     check_version(tree, source)?;
+    if let Ok(file) = File::deserialize(Deserializer::from(tree.0.clone())) {
+        return Ok(file);
+    }
     let mut rest = tree.0.clone();
     let mut problems = Vec::new();
     loop {

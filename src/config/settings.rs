@@ -5,6 +5,7 @@ use std::{fmt, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 use http::{HeaderName, HeaderValue};
 use ipnet::IpNet;
 
+use super::preview::PreviewSettings;
 use crate::ids::{PerSlot, ServiceName, Slot};
 
 /// A whole configuration file, checked.
@@ -211,6 +212,8 @@ pub struct ServiceSettings {
     /// What is changed in the fields of an answer.
     pub answer: HeaderEdits,
     pub drain: DrainSettings,
+    /// `None`: nobody chooses a slot.
+    pub preview: Option<PreviewSettings>,
 }
 
 /// Which requests are this service's. All parts that are given must hold; a rule without parts takes everything.
@@ -330,6 +333,12 @@ pub struct GateSettings {
     pub golden: Option<PathBuf>,
     /// What the active slot says of its models must stay.
     pub contract: bool,
+    /// For the warm-up, as far as `timeout` lets it; zero: none.
+    pub warm_up: Duration,
+    /// The file of what is sent to warm up, if not the golden one; already joined with the config file's directory.
+    pub warm_up_requests: Option<PathBuf>,
+    /// Requests of the warm-up at once to one endpoint.
+    pub warm_up_concurrency: u32,
     /// For all steps together.
     pub timeout: Duration,
 }
@@ -432,7 +441,7 @@ pub struct ServiceLimits {
 }
 
 /// `[service.tls]`: how `https://` and `grpcs://` endpoints are known.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct UpstreamTls {
     /// Who signs their certificates; `None`: the system's roots.
     pub ca: Option<PathBuf>,

@@ -1,6 +1,6 @@
 //! The text of a file, and the way back from a span of it to a line, a column and a key.
 
-use std::{collections::HashMap, fmt::Write, ops::Range, path::Path};
+use std::{cell::OnceCell, collections::HashMap, fmt::Write, ops::Range, path::Path};
 
 use toml::{
     Spanned,
@@ -22,10 +22,20 @@ pub(super) enum Step {
     Index(usize),
 }
 
-/// A file's text with an index of its keys.
+/// A file's text with an index of its keys. Both parts of the index are made when a problem first asks for them: most
+/// files have none, and a file of thousands of services is read again at each reload.
 pub(super) struct Source<'t> {
     file: &'t Path,
     text: &'t str,
+    tree: &'t Tree<'t>,
+    keys: OnceCell<Keys>,
+    /// Where each line ends.
+    newlines: OnceCell<Vec<usize>>,
+}
+
+/// Where keys and values stand.
+#[derive(Default)]
+struct Keys {
     /// The path to each key and value, by span. Where two share one (`[a.b]` makes both), the longer path wins.
     paths: HashMap<(usize, usize), Vec<Step>>,
     /// The written type of each value, for messages about wrong ones.
@@ -37,17 +47,16 @@ impl<'t> Tree<'t> {
     pub(super) fn parse(file: &Path, text: &'t str) -> Result<Self, Problems> {
         DeTable::parse(text).map(Tree).map_err(|error| {
             let message = error.message().lines().collect::<Vec<_>>().join(", ");
-            let place = Some(place(text, error.span().unwrap_or(0..0)));
+            let newlines_before = |start: usize| memchr::memchr_iter(b'\n', &text.as_bytes()[..start]).count();
+            let place = Some(place(text, error.span().unwrap_or(0..0), newlines_before));
             Problems::from(Problem { file: file.to_owned(), place, key: String::new(), message, hint: None })
         })
     }
 }
 
 impl<'t> Source<'t> {
-    pub(super) fn new(file: &'t Path, text: &'t str, tree: &Tree<'_>) -> Self {
-        let mut source = Self { file, text, paths: HashMap::new(), types: HashMap::new() };
-        source.index_table(tree.0.get_ref(), &mut Vec::new());
-        source
+    pub(super) fn new(file: &'t Path, text: &'t str, tree: &'t Tree<'t>) -> Self {
+        Self { file, text, tree, keys: OnceCell::new(), newlines: OnceCell::new() }
     }
 
     pub(super) fn file(&self) -> &'t Path {
@@ -59,28 +68,44 @@ impl<'t> Source<'t> {
         Problem {
             file: self.file.to_owned(),
             key: self.path(&span).map(render).unwrap_or_default(),
-            place: Some(place(self.text, span)),
+            place: Some(self.place(span)),
             message: message.into(),
             hint,
         }
     }
 
+    fn place(&self, span: Span) -> Place {
+        let newlines =
+            self.newlines.get_or_init(|| memchr::memchr_iter(b'\n', self.text.as_bytes()).collect::<Vec<_>>());
+        place(self.text, span, |start| newlines.partition_point(|newline| *newline < start))
+    }
+
+    fn keys(&self) -> &Keys {
+        self.keys.get_or_init(|| {
+            let mut keys = Keys::default();
+            keys.index_table(self.tree.0.get_ref(), &mut Vec::new());
+            keys
+        })
+    }
+
     pub(super) fn path(&self, span: &Span) -> Option<&[Step]> {
-        self.paths.get(&(span.start, span.end)).map(Vec::as_slice)
+        self.keys().paths.get(&(span.start, span.end)).map(Vec::as_slice)
     }
 
     /// Where the value of this key stands, such as `proxy.tls.more[0].cert`.
     pub(super) fn span_of(&self, key: &str) -> Option<Span> {
-        let named = self.paths.iter().filter(|(_, path)| render(path) == key);
+        let named = self.keys().paths.iter().filter(|(_, path)| render(path) == key);
         // Behind the key itself, which has the same path.
         named.map(|((start, end), _)| *start..*end).max_by_key(|span| span.start)
     }
 
     /// `string`, `integer`, …; `None` for a key.
     pub(super) fn type_at(&self, span: &Span) -> Option<&'static str> {
-        self.types.get(&(span.start, span.end)).copied()
+        self.keys().types.get(&(span.start, span.end)).copied()
     }
+}
 
+impl Keys {
     fn index_table(&mut self, table: &DeTable<'_>, path: &mut Vec<Step>) {
         for (key, value) in table {
             path.push(Step::Key(key.get_ref().to_string()));
@@ -135,7 +160,8 @@ fn render(path: &[Step]) -> String {
     text
 }
 
-fn place(text: &str, span: Span) -> Place {
+/// `newlines_before` says how many lines end before a byte of the text.
+fn place(text: &str, span: Span, newlines_before: impl Fn(usize) -> usize) -> Place {
     let start = text.floor_char_boundary(span.start.min(text.len()));
     let before = &text[..start];
     let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
@@ -143,7 +169,7 @@ fn place(text: &str, span: Span) -> Place {
     let source = text[line_start..line_end].trim_end_matches('\r');
     let meant = text[start..text.ceil_char_boundary(span.end.clamp(start, line_end))].trim_end();
     Place {
-        line: 1 + before.bytes().filter(|byte| *byte == b'\n').count(),
+        line: 1 + newlines_before(start),
         column: 1 + text[line_start..start].chars().count(),
         width: meant.chars().count().max(1),
         source: source.to_owned(),
@@ -154,6 +180,15 @@ fn place(text: &str, span: Span) -> Place {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// As a source tells it, which must be as counting from the beginning does.
+    fn place(text: &str, span: Span) -> Place {
+        let tree = Tree::parse(Path::new("test.toml"), "").ok().unwrap();
+        let by_index = Source::new(Path::new("test.toml"), text, &tree).place(span.clone());
+        let by_counting = super::place(text, span, |start| text[..start].matches('\n').count());
+        assert_eq!(by_index, by_counting);
+        by_index
+    }
 
     #[test]
     fn a_place_counts_characters_not_bytes() {

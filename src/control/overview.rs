@@ -1,18 +1,25 @@
 //! What the rest of the control plane may see: a snapshot after each change, so that status never waits for the
 //! controller.
 
-use std::{collections::BTreeMap, sync::Arc, time::Instant};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, PoisonError, RwLock},
+    time::Instant,
+};
 
-use super::entry::{Entry, SlotEntry};
+use super::{
+    entry::{Entry, SlotEntry},
+    gates::GateFiles,
+    under_way::Preparing,
+};
 use crate::{
     api::{
         DrainStatus, EndpointHealth, EndpointStatus, InFlight, ReloadStatus, RollbackStatus, ServiceStatus, SlotPhase,
-        SlotStatus,
+        SlotStatus, Tested,
     },
-    checks::golden::Set,
-    config::{MatchRule, ServiceSettings},
+    config::{MatchRule, ServiceSettings, SlotSettings},
     ids::{Generation, PerSlot, ServiceName, Slot},
-    switch::{Change, Stage},
+    switch::Machine,
     table::SlotTable,
     telemetry::{GaugeSample, names},
     upstream::{Endpoint, Turnstile, lease::Tenure},
@@ -21,30 +28,51 @@ use crate::{
 /// Everything, as of the last change.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Overview {
-    pub(super) services: BTreeMap<ServiceName, Arc<ServiceView>>,
+    pub(super) services: BTreeMap<ServiceName, Shown>,
     pub(super) reload: ReloadStatus,
+}
+
+/// Where one service is shown, so that a change of it costs the same among one and among thousands. Cloning shares it.
+#[derive(Clone, Debug)]
+pub(super) struct Shown(Arc<RwLock<Arc<ServiceView>>>);
+
+impl Shown {
+    pub(super) fn new(view: ServiceView) -> Self {
+        Self(Arc::new(RwLock::new(Arc::new(view))))
+    }
+
+    /// What is shown now.
+    pub(super) fn view(&self) -> Arc<ServiceView> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(super) fn replace(&self, view: ServiceView) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(view);
+    }
 }
 
 /// One service.
 #[derive(Clone, Debug)]
 pub(super) struct ServiceView {
     pub(super) settings: Arc<ServiceSettings>,
-    pub(super) golden: Option<Arc<Set>>,
+    pub(super) golden: Option<Arc<GateFiles>>,
     pub(super) generation: Generation,
     pub(super) active: Slot,
-    previous: Option<Slot>,
-    pending: Option<(Slot, String)>,
-    /// A switch or rollback is under way: the active slot may soon be the other one.
-    leaving: bool,
+    /// As it stood; a dry run goes on with a copy.
+    pub(super) machine: Machine,
+    pub(super) preparing: Option<Preparing>,
     pub(super) slots: PerSlot<SlotView>,
 }
 
 /// One slot.
 #[derive(Clone, Debug)]
 pub(super) struct SlotView {
-    version: Option<String>,
+    pub(super) contents: SlotSettings,
     served: bool,
+    tested: Option<Arc<Tested>>,
     cut: u64,
+    /// Requests may start here, as far as this snapshot knows: it is never the first to say that they may not.
+    is_open: bool,
     pub(super) endpoints: Vec<Arc<Endpoint>>,
     /// The slot's own and those before it that are not drained.
     pub(super) tenures: Vec<Arc<Tenure>>,
@@ -52,30 +80,15 @@ pub(super) struct SlotView {
 }
 
 impl ServiceView {
-    pub(super) fn new(entry: &Entry) -> Self {
-        let machine = &entry.machine;
-        let pending = machine.pending().map(|pending| {
-            let what = match pending.change {
-                Change::Switch { to } => format!("switch to {to}"),
-                Change::Rollback { to } => format!("rollback to {to}"),
-                Change::Replace { slot, .. } => format!("new endpoints for {slot}"),
-            };
-            let stage = match pending.stage {
-                Stage::Gate => "gate",
-                Stage::Journal => "journal",
-            };
-            (pending.change.slot(), format!("{what}: {stage}"))
-        });
+    pub(super) fn new(entry: &Entry, preparing: Option<Preparing>) -> Self {
+        let machine = entry.machine.clone();
         Self {
             settings: entry.settings.clone(),
             golden: entry.golden.clone(),
             generation: machine.generation(),
             active: machine.active(),
-            previous: machine.previous(),
-            pending,
-            leaving: machine
-                .pending()
-                .is_some_and(|pending| matches!(pending.change, Change::Switch { .. } | Change::Rollback { .. })),
+            machine,
+            preparing,
             slots: PerSlot::from_fn(|slot| SlotView::new(&entry.slots[slot], &entry.published.slots[slot])),
         }
     }
@@ -87,9 +100,9 @@ impl ServiceView {
             generation: self.generation,
             active: self.active,
             matches: rule_in_words(&self.settings.rule),
-            pending: self.pending.as_ref().map(|(_, words)| words.clone()),
-            under_way: None,
-            rollback: self.rollback(),
+            pending: self.preparing.as_ref().map(Preparing::in_short),
+            under_way: self.preparing.as_ref().map(Preparing::view),
+            rollback: self.rollback(self.machine.previous()),
             slots: PerSlot::from_fn(|slot| self.slot_status(slot, now)),
         }
     }
@@ -99,10 +112,10 @@ impl ServiceView {
         SlotStatus {
             slot,
             phase: self.phase(slot),
-            version: view.version.clone(),
+            version: view.contents.version.clone(),
             endpoints: view.endpoints.iter().map(|endpoint| endpoint_status(endpoint, now)).collect(),
             drain: self.drain(slot),
-            tested: None,
+            tested: view.tested.as_deref().cloned(),
         }
     }
 
@@ -110,7 +123,7 @@ impl ServiceView {
         let view = &self.slots[slot];
         if slot == self.active {
             SlotPhase::Active
-        } else if !view.is_drained() {
+        } else if view.is_draining() {
             SlotPhase::Draining
         } else if view.endpoints.is_empty() {
             SlotPhase::Empty
@@ -125,22 +138,32 @@ impl ServiceView {
     pub(super) fn drain(&self, slot: Slot) -> DrainStatus {
         let view = &self.slots[slot];
         let in_flight = view.in_flight();
-        let pending = self.pending.as_ref().filter(|(target, _)| *target == slot);
+        let pending = self.preparing.as_ref().filter(|preparing| preparing.slot == slot);
         let (safe_to_delete, why) = if slot == self.active {
             (false, "the slot is active".to_owned())
-        } else if let Some((_, words)) = pending {
-            (false, format!("a change is under way: {words}"))
+        } else if let Some(preparing) = pending {
+            (false, format!("a change is under way: {}", preparing.in_short()))
         } else if view.is_drained() {
             (true, "nothing runs on the slot and nothing new can start there".to_owned())
+        } else if view.is_open {
+            (false, previews_in_words(in_flight))
         } else {
             (false, format!("{} still running", count_in_words(in_flight)))
         };
-        let serves_on = slot == self.active && !self.leaving;
-        DrainStatus { in_flight, oldest_ms: None, cut: view.cut(), safe_to_delete, serves_on, why }
+        let leaving = self.preparing.as_ref().is_some_and(|preparing| preparing.leaves);
+        let serves_on = slot == self.active && !leaving;
+        let takes_previews = self.takes_previews(slot);
+        DrainStatus { in_flight, oldest_ms: None, cut: view.cut(), safe_to_delete, serves_on, takes_previews, why }
     }
 
-    fn rollback(&self) -> RollbackStatus {
-        let Some(to) = self.previous else {
+    /// True while the slot stands by and callers may choose it.
+    pub(super) fn takes_previews(&self, slot: Slot) -> bool {
+        slot != self.active && self.slots[slot].is_open
+    }
+
+    /// The way back to a slot.
+    pub(super) fn rollback(&self, to: Option<Slot>) -> RollbackStatus {
+        let Some(to) = to else {
             let why = "no slot that served before still stands".to_owned();
             return RollbackStatus { to: None, instant: false, why };
         };
@@ -154,17 +177,24 @@ impl ServiceView {
 impl SlotView {
     fn new(entry: &SlotEntry, own: &SlotTable) -> Self {
         Self {
-            version: entry.contents.version.clone(),
+            contents: entry.contents.clone(),
             served: entry.served,
+            tested: entry.tested.clone(),
             cut: entry.cut,
+            is_open: own.is_open,
             endpoints: entry.endpoints.clone(),
             tenures: entry.past.iter().chain([&own.tenure]).cloned().collect(),
             turnstile: own.turnstile.clone(),
         }
     }
 
-    pub(super) fn is_drained(&self) -> bool {
-        self.tenures.iter().all(|tenure| tenure.is_drained())
+    /// True while something runs that began before the slot was left or filled anew.
+    pub(super) fn is_draining(&self) -> bool {
+        self.tenures.iter().any(|tenure| tenure.is_retired() && !tenure.is_drained())
+    }
+
+    fn is_drained(&self) -> bool {
+        !self.is_open && self.tenures.iter().all(|tenure| tenure.is_drained())
     }
 
     fn in_flight(&self) -> InFlight {
@@ -195,7 +225,16 @@ fn endpoint_status(endpoint: &Endpoint, now: Instant) -> EndpointStatus {
     }
 }
 
-fn count_in_words(in_flight: InFlight) -> String {
+/// Why a slot that callers may choose is not safe to delete, and what makes it so.
+fn previews_in_words(in_flight: InFlight) -> String {
+    let running = match in_flight.total {
+        0 => String::new(),
+        _ => format!("{} still running, and ", count_in_words(in_flight)),
+    };
+    format!("{running}previews may reach it; empty the slot first (PUT it with `\"endpoints\": []`)")
+}
+
+pub(super) fn count_in_words(in_flight: InFlight) -> String {
     let kinds = [(in_flight.unary, "request"), (in_flight.stream, "stream"), (in_flight.tunnel, "tunnel")];
     let words: Vec<_> = kinds
         .iter()
@@ -222,7 +261,8 @@ impl Overview {
             labels: Vec::new(),
             value: f64::from(u8::from(self.reload.ok)),
         }];
-        for (name, service) in &self.services {
+        for (name, shown) in &self.services {
+            let service = shown.view();
             let service_label = ("service", name.to_string());
             samples.push(GaugeSample {
                 metric: names::GENERATION,
@@ -254,7 +294,7 @@ fn slot_gauges(
     add(names::QUEUED, vec![], f64::from(view.turnstile.waiting()));
     add(names::LEASES_CUT, vec![], view.cut() as f64);
     let in_flight = view.in_flight();
-    let version = view.version.clone().unwrap_or_default();
+    let version = view.contents.version.clone().unwrap_or_default();
     for (kind, count) in [("unary", in_flight.unary), ("stream", in_flight.stream), ("tunnel", in_flight.tunnel)] {
         add(names::IN_FLIGHT, vec![("version", version.clone()), ("kind", kind.to_owned())], count as f64);
     }
@@ -275,5 +315,7 @@ mod tests {
         let some = InFlight { unary: 1, stream: 2, tunnel: 0, total: 3 };
         assert_eq!(count_in_words(some), "1 request, 2 streams");
         assert_eq!(count_in_words(InFlight::default()), "0 requests");
+        assert!(previews_in_words(some).starts_with("1 request, 2 streams still running, and previews may"));
+        assert!(previews_in_words(InFlight::default()).starts_with("previews may reach it"));
     }
 }

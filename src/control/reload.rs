@@ -1,6 +1,10 @@
 //! Takes a config file over: at start, and when its content changes. All of it or nothing.
 
-use std::{collections::BTreeMap, path::Path, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashSet},
+    path::Path,
+    sync::Arc,
+};
 
 use tokio::sync::oneshot;
 
@@ -9,32 +13,26 @@ use super::{
     controller::{Controller, ReloadWaiter, StartError},
     describe::{change_of, found_line, lost_line},
     entry::{Entry, SlotEntry},
-    gates::{GoldenSets, read_golden_files, whole_gate},
-    message::ReloadGates,
+    gates::{GoldenSets, connect, read_golden_files, whole_gate},
     plan::{Known, KnownSlot, ServicePlan, plan},
+    preview::{Previews, read_preview_tokens},
     record,
+    refusal::Circumstances,
+    reload_job::ReloadJob,
     tls::{TlsClients, read_tls_files},
+    trials::PlannedGate,
 };
 use crate::{
-    api::{Event, Problem, ProblemKind, ReloadReply, ReloadStatus},
+    api::{Event, GateReport, Problem, ProblemKind, ReloadReply, ReloadStatus},
+    checks::Gate,
     config::{self, FileContent, Loaded, Problems, ServiceSettings, SlotSettings},
     ids::{Generation, PerSlot, ServiceName, Slot},
     net::tls::{PreparedListeners, TlsListeners},
     store::{ServiceRecord, State},
-    switch::{self, Machine},
+    switch::{self, Change, Machine},
+    table::Preview,
     upstream::{Endpoint, TlsClient},
 };
-
-/// A file that has been read and waits for its gates.
-#[derive(Debug)]
-pub(super) struct ReloadJob {
-    pub(super) loaded: Loaded,
-    waiter: ReloadWaiter,
-    gates: ReloadGates,
-    listeners: PreparedListeners,
-    pub(super) tls: TlsClients,
-    golden: GoldenSets,
-}
 
 /// What a whole file comes to.
 #[derive(Default)]
@@ -48,11 +46,14 @@ impl Controller {
     pub(super) async fn found(&mut self, loaded: Loaded, recovered: Option<State>) -> Result<(), StartError> {
         let tls = read_tls_files(&loaded, &self.config_path).map_err(|bad| StartError::Plan(bad.to_string()))?;
         let golden = read_golden_files(&loaded, &self.config_path).map_err(|bad| StartError::Plan(bad.to_string()))?;
+        let previews =
+            read_preview_tokens(&loaded, &self.config_path).map_err(|bad| StartError::Plan(bad.to_string()))?;
         let records = recovered.map(|state| state.services).unwrap_or_default();
         let mut lines = Vec::new();
         for settings in &loaded.settings.services {
             let record = records.get(&settings.name);
-            let mut entry = self.found_entry(settings, record, client(&tls, &settings.name))?;
+            let mut entry =
+                self.found_entry(settings, record, client(&tls, &settings.name), previews.get(&settings.name))?;
             entry.golden = golden.get(&settings.name).cloned();
             lines.extend(found_line(&entry, record, &self.file_actor()));
             self.entries.insert(settings.name.clone(), entry);
@@ -63,11 +64,13 @@ impl Controller {
             self.journal(lines).await.map_err(StartError::Plan)?;
         }
         self.save().await.map_err(StartError::Plan)?;
+        self.applied = Some(loaded.hash.clone());
         self.reload_status = ReloadStatus { ok: true, at: clock::now(), ..ReloadStatus::default() };
         for warning in &loaded.warnings {
             tracing::warn!("{warning}");
         }
         self.publish();
+        self.show();
         Ok(())
     }
 
@@ -76,13 +79,14 @@ impl Controller {
         settings: &Arc<ServiceSettings>,
         record: Option<&ServiceRecord>,
         tls: Arc<TlsClient>,
+        preview: Option<&Arc<Preview>>,
     ) -> Result<Entry, StartError> {
         let slots = record.and_then(|record| {
             let (blue, green) = (record::to_contents(&record.slots.blue), record::to_contents(&record.slots.green));
             Some((record, PerSlot { blue: blue?, green: green? }))
         });
         let Some((record, slots)) = slots else {
-            return Ok(self.new_entry(settings, Generation(1), tls));
+            return Ok(self.new_entry(settings, Generation(1), tls, preview));
         };
         let known = Known {
             active: record.active,
@@ -100,15 +104,21 @@ impl Controller {
             let served = record.slots[slot].served && !plan.replaced[slot];
             SlotEntry::new(plan.contents[slot].clone(), settings.slots[slot].clone(), served)
         });
-        Ok(Entry::new(settings.clone(), settings.active, machine, slots, tls, &self.around))
+        Ok(Entry::new(settings.clone(), settings.active, machine, slots, tls, preview.cloned(), &self.around))
     }
 
-    fn new_entry(&self, settings: &Arc<ServiceSettings>, generation: Generation, tls: Arc<TlsClient>) -> Entry {
+    fn new_entry(
+        &self,
+        settings: &Arc<ServiceSettings>,
+        generation: Generation,
+        tls: Arc<TlsClient>,
+        preview: Option<&Arc<Preview>>,
+    ) -> Entry {
         let occupied = PerSlot::from_fn(|slot| !settings.slots[slot].endpoints.is_empty());
         let machine = Machine::new(generation, settings.active, None, occupied);
         let slots =
             PerSlot::from_fn(|slot| SlotEntry::new(settings.slots[slot].clone(), settings.slots[slot].clone(), false));
-        Entry::new(settings.clone(), settings.active, machine, slots, tls, &self.around)
+        Entry::new(settings.clone(), settings.active, machine, slots, tls, preview.cloned(), &self.around)
     }
 
     pub(super) fn file_actor(&self) -> String {
@@ -122,18 +132,26 @@ impl Controller {
         reply: Option<oneshot::Sender<Result<ReloadReply, Problem>>>,
     ) {
         self.reloads_waiting.push_back((actor, reply));
+        self.give_up_outdated().await;
         self.next_reload().await;
     }
 
     /// One reload at a time; each reads the file anew, so that the last one sees the last content.
-    async fn next_reload(&mut self) {
+    pub(super) async fn next_reload(&mut self) {
         while self.reload.is_none()
             && let Some(waiter) = self.reloads_waiting.pop_front()
         {
             let (path, listeners) = (self.config_path.clone(), self.tls.clone());
-            match tokio::task::spawn_blocking(move || read(&path, &listeners)).await {
-                Ok((_, Ok(NamedFiles { loaded, listeners, tls, golden }))) => {
-                    self.reload = Some(ReloadJob { loaded, waiter, gates: Vec::new(), listeners, tls, golden });
+            // Who asks has the files that the file names read anew; the watch has seen this one change, and may have been
+            // overtaken by somebody who asked.
+            let known = self.applied.clone().filter(|_| waiter.1.is_none() && self.refused.is_none());
+            match tokio::task::spawn_blocking(move || read(&path, &listeners, known.as_deref())).await {
+                Ok((_, Ok(None))) => {}
+                Ok((_, Ok(Some(NamedFiles { loaded, listeners, tls, golden, previews })))) => {
+                    let (op, since) = (self.new_op(), clock::now());
+                    let (gates, trials) = (Vec::new(), Vec::new());
+                    self.reload =
+                        Some(ReloadJob { op, loaded, waiter, since, gates, trials, listeners, tls, golden, previews });
                     self.advance_reload().await;
                 }
                 Ok((content, Err(problems))) => self.refuse_reload(waiter, content, problems.lines()),
@@ -142,18 +160,10 @@ impl Controller {
         }
     }
 
-    pub(super) async fn reload_gated(&mut self, gates: ReloadGates) {
-        if let Some(job) = &mut self.reload {
-            job.gates.extend(gates);
-        }
-        self.advance_reload().await;
-        self.next_reload().await;
-    }
-
     /// Plans, asks for gates that have not run yet, and applies when none is missing. Planning is done anew after the
     /// gates, because switches go on meanwhile.
-    async fn advance_reload(&mut self) {
-        let Some(job) = self.reload.take() else { return };
+    pub(super) async fn advance_reload(&mut self) {
+        let Some(mut job) = self.reload.take() else { return };
         let plan = match self.plan(&job.loaded) {
             Ok(plan) => plan,
             Err(problem) => return self.refuse_reload(job.waiter, job.loaded.hash, vec![problem]),
@@ -167,14 +177,18 @@ impl Controller {
                 continue;
             }
             let contents = &service.contents[service.active];
-            match job.gates.iter().find(|(gated, what, _)| gated == name && what == contents) {
-                Some((_, _, report)) if report.passed => {}
-                Some((_, _, report)) => failed.push(self.gate_problem(name, service.active, report)),
+            match job.tested(name, contents) {
+                Some(report) if report.passed => {}
+                Some(report) => failed.push(self.gate_problem(name, service.active, report)),
                 None => {
                     let endpoints = endpoints(entry, service, contents, &client(&job.tls, name));
-                    let active = &entry.slots[active].endpoints;
-                    let gate = whole_gate(&service.settings, job.golden.get(name), endpoints, active);
-                    missing.push((name.clone(), contents.clone(), gate));
+                    let serving = &entry.slots[active].endpoints;
+                    let whole = whole_gate(&service.settings, job.golden.get(name), endpoints, serving);
+                    let moves = (service.active != active).then_some(Change::Switch { to: service.active });
+                    let connect = moves.and_then(|change| connect(&self.workers, name, change));
+                    let gate = Gate { connect, ..whole };
+                    let (service, slot, contents) = (name.clone(), service.active, contents.clone());
+                    missing.push(PlannedGate { service, slot, contents, gate });
                 }
             }
         }
@@ -183,12 +197,13 @@ impl Controller {
         } else if missing.is_empty() {
             self.apply(plan, job).await;
         } else {
-            self.start_reload_gates(missing);
+            job.trials = self.start_reload_gates(job.op, missing, &job.waiter.0);
             self.reload = Some(job);
+            self.show();
         }
     }
 
-    fn gate_problem(&self, name: &ServiceName, slot: Slot, report: &crate::api::GateReport) -> String {
+    fn gate_problem(&self, name: &ServiceName, slot: Slot, report: &GateReport) -> String {
         format!(
             "{}: service {name}: slot {slot} {}; the file is not applied, correct it or mend the slot and reload",
             self.config_path.display(),
@@ -212,8 +227,8 @@ impl Controller {
                 whole.services.insert(wanted.name.clone(), plan);
             }
         }
-        let stays = |name: &&ServiceName| loaded.settings.services.iter().any(|wanted| wanted.name == **name);
-        whole.removed = self.entries.keys().filter(|name| !stays(name)).cloned().collect();
+        let named: HashSet<&ServiceName> = loaded.settings.services.iter().map(|wanted| &wanted.name).collect();
+        whole.removed = self.entries.keys().filter(|name| !named.contains(name)).cloned().collect();
         Ok(whole)
     }
 
@@ -231,11 +246,21 @@ impl Controller {
             if let Some(entry) = self.entries.get_mut(&name) {
                 entry.golden = job.golden.get(&name).cloned();
             }
-            self.revise(&name, service, client(&job.tls, &name)).await;
+            let slot = service.active;
+            let tested = service.replaced[slot].then(|| job.tested(&name, &service.contents[slot]).cloned()).flatten();
+            self.revise(&name, service, client(&job.tls, &name), job.previews.get(&name)).await;
+            if let Some((entry, report)) = self.entries.get_mut(&name).zip(tested) {
+                entry.slots[slot].note_test(report);
+            }
         }
         for settings in &job.loaded.settings.services {
             if !self.entries.contains_key(&settings.name) {
-                let mut entry = self.new_entry(settings, Generation(1), client(&job.tls, &settings.name));
+                let mut entry = self.new_entry(
+                    settings,
+                    Generation(1),
+                    client(&job.tls, &settings.name),
+                    job.previews.get(&settings.name),
+                );
                 entry.golden = job.golden.get(&settings.name).cloned();
                 self.entries.insert(settings.name.clone(), entry);
             }
@@ -255,10 +280,12 @@ impl Controller {
             ..running
         };
         self.refused = None;
+        self.applied = Some(job.loaded.hash.clone());
         self.reload_status =
             ReloadStatus { ok: true, at: clock::now(), problems: Vec::new(), needs_restart: needs_restart.clone() };
         self.save_or_complain().await;
         self.publish();
+        self.show();
         self.around.registry.retain_services(|name| self.entries.contains_key(name));
         self.around.registry.reload(if changes.is_empty() { "unchanged" } else { "applied" });
         self.tell_reload(&job, &changes, &needs_restart);
@@ -292,8 +319,10 @@ impl Controller {
         for effect in entry.machine.step(gone) {
             if let switch::Effect::Answer { op, answer: switch::Answer::Refused(refusal) } = effect
                 && let Some(open) = self.open.remove(&op)
+                && let Some(reply) = open.reply
             {
-                drop(open.reply.send(Err(super::refusal::problem(name, refusal, generation, None))));
+                let circumstances = Circumstances { generation, ..Circumstances::default() };
+                drop(reply.send(Err(super::refusal::problem(name, refusal, circumstances))));
             }
         }
         for (_, slot) in entry.slots.iter() {
@@ -301,9 +330,16 @@ impl Controller {
         }
     }
 
-    async fn revise(&mut self, name: &ServiceName, service: ServicePlan, tls: Arc<TlsClient>) {
+    async fn revise(
+        &mut self,
+        name: &ServiceName,
+        service: ServicePlan,
+        tls: Arc<TlsClient>,
+        preview: Option<&Arc<Preview>>,
+    ) {
         let Some(entry) = self.entries.get_mut(name) else { return };
-        let changed = change_of(entry, &service, &tls).is_some();
+        let changed = change_of(entry, &service, &tls, preview).is_some();
+        entry.preview = preview.cloned();
         if !entry.tls.is_same(&tls) {
             entry.tls = tls;
         }
@@ -313,8 +349,7 @@ impl Controller {
             let books = &mut entry.slots[slot];
             books.file.clone_from(&service.settings.slots[slot]);
             if service.replaced[slot] {
-                books.contents.clone_from(&service.contents[slot]);
-                books.served = false;
+                books.put(service.contents[slot].clone());
             }
         }
         if !changed {
@@ -361,21 +396,27 @@ struct NamedFiles {
     listeners: PreparedListeners,
     tls: TlsClients,
     golden: GoldenSets,
+    previews: Previews,
 }
 
-/// Reads the file, and the files that it names: what tells its content from another, and what it means.
-fn read(path: &Path, listeners: &TlsListeners) -> (String, Result<NamedFiles, Problems>) {
+/// Reads the file, and the files that it names: what tells its content from another, and what it means; `None` if its
+/// content is `known`.
+fn read(path: &Path, listeners: &TlsListeners, known: Option<&str>) -> (String, Result<Option<NamedFiles>, Problems>) {
     let content = match FileContent::of(path) {
         Ok(content) => content,
         Err(problems) => return (problems.lines().join("; "), Err(problems)),
     };
     let meaning = || {
+        if known == Some(&content.hash) {
+            return Ok(None);
+        }
         let mut loaded = content.parse()?;
         let listeners = listeners.load(path, &loaded)?;
         let tls = read_tls_files(&loaded, path)?;
         let golden = read_golden_files(&loaded, path)?;
+        let previews = read_preview_tokens(&loaded, path)?;
         loaded.warnings.extend(listeners.warnings());
-        Ok(NamedFiles { loaded, listeners, tls, golden })
+        Ok(Some(NamedFiles { loaded, listeners, tls, golden, previews }))
     };
     (content.hash.clone(), meaning())
 }

@@ -1,14 +1,20 @@
-use std::{fs, path::Path};
+use std::{
+    fs,
+    path::Path,
+    sync::{Arc, Weak},
+    time::Duration,
+};
 
 use tokio::sync::{broadcast::Receiver, mpsc};
 
 use crate::{
     api::{Event, ProblemKind, SwitchRequest},
     config,
-    control::{ControllerOptions, Handle, start},
+    control::{ControllerOptions, Handle, controller::TABLE_KEPT, overview::ServiceView, start},
+    ids::Slot,
     net::tls::TlsListeners,
     store::Store,
-    table,
+    table::{self, Reader},
     telemetry::Registry,
     upstream::{Order, Workers},
 };
@@ -21,6 +27,7 @@ struct Control {
     registry: Registry,
     dir: tempfile::TempDir,
     orders: mpsc::Receiver<Order>,
+    reader: Reader,
 }
 
 impl Control {
@@ -31,18 +38,19 @@ impl Control {
         let (store, recovered) = Store::open(&dir.path().join("state")).unwrap();
         let (inbox, orders) = mpsc::channel(8);
         let registry = Registry::new(1).unwrap();
+        let (publisher, reader) = table::pointer();
         let options = ControllerOptions {
             loaded: config::load(&config_path).unwrap(),
             config_path,
             store,
             recovered: recovered.state,
-            publisher: table::pointer().0,
+            publisher,
             workers: Workers::new([inbox]),
             registry: registry.clone(),
             tls: TlsListeners::default(),
         };
         let (handle, _task) = start(options).await.unwrap();
-        Self { handle, registry, dir, orders }
+        Self { handle, registry, dir, orders, reader: reader() }
     }
 
     fn write(&self, text: &str) {
@@ -71,6 +79,11 @@ impl Control {
                 false
             }
         }
+    }
+
+    fn view(&self, service: &str) -> Arc<ServiceView> {
+        let overview = self.handle.inner.overview.borrow().clone();
+        overview.services[&service.parse().unwrap()].view()
     }
 
     fn refusals(&self) -> String {
@@ -138,4 +151,54 @@ async fn a_proxy_that_has_lost_a_worker_is_not_ready() {
     drop(orders);
     let why = handle.readiness().unwrap_err();
     assert!(why.contains("1 of 1 workers"), "{why}");
+}
+
+/// Fails when: `read` takes no notice of `known`; or `next_reload` passes it on for a reload that was asked for, or after a
+/// refusal.
+#[tokio::test]
+async fn the_watch_does_not_apply_again_what_somebody_had_applied_before() {
+    let control = Control::start().await;
+    let mut events = control.handle.events();
+    control.write(&GOOD.replace(":1", ":2"));
+    assert!(control.asked().await);
+    control.watched().await;
+    assert_eq!(announced(&mut events), [true]);
+    assert!(control.asked().await);
+    assert_eq!(announced(&mut events), [true], "files that the file names may be others");
+    control.write("version = 2\n");
+    control.watched().await;
+    control.write(&GOOD.replace(":1", ":2"));
+    control.watched().await;
+    assert_eq!(announced(&mut events), [false, true], "the refusal is over");
+}
+
+/// Among thousands of services a change must cost what it costs among one. Fails when: `carry_out`, `answer` or
+/// `publish_change` shows all services.
+#[tokio::test]
+async fn a_change_of_one_service_does_not_show_the_others_anew() {
+    let control = Control::start().await;
+    let green = "[service.green]\nendpoints = [\"http://127.0.0.1:2\"]\n";
+    let rose = GOOD.replace("version = 1\n", "").replace("\"iris\"", "\"rose\"\nmatch = { path_prefix = \"/rose\" }");
+    control.write(&format!("{GOOD}{green}{rose}"));
+    assert!(control.asked().await);
+    let (iris, rose) = (control.view("iris"), control.view("rose"));
+    let request = SwitchRequest { to: Some(Slot::Green), force: true, ..SwitchRequest::default() };
+    control.handle.switch("iris", request, "test".to_owned()).await.unwrap();
+    assert_eq!((iris.active, control.view("iris").active), (Slot::Blue, Slot::Green));
+    assert!(Arc::ptr_eq(&rose, &control.view("rose")));
+}
+
+/// Fails when: `publish` does not keep the table that it replaces, or keeps it for ever.
+#[tokio::test]
+async fn a_replaced_table_is_not_taken_apart_by_a_worker() {
+    let mut control = Control::start().await;
+    let before: Weak<_> = Arc::downgrade(control.reader.load());
+    control.write(&GOOD.replace(":1", ":2"));
+    assert!(control.asked().await);
+    // What a worker does at its next request: from here on it does not hold the old table.
+    control.reader.load();
+    assert!(before.upgrade().is_some());
+    tokio::time::pause();
+    tokio::time::sleep(TABLE_KEPT + Duration::from_millis(1)).await;
+    assert!(before.upgrade().is_none());
 }

@@ -52,8 +52,6 @@ pub struct ClientConn {
     resets_max: AtomicU32,
     expelled: AtomicBool,
     closing: Arc<AtomicBool>,
-    /// It was told to rest since it last did something.
-    has_rested: AtomicBool,
     /// The request that is open may be told of what goes on before its answer (HTTP/1.1).
     takes_interim: AtomicBool,
     answering: AtomicBool,
@@ -67,8 +65,10 @@ pub struct ClientConn {
     head_end: AtomicU64,
     next_head: AtomicU64,
     body_end: AtomicU64,
-    /// Bytes read so far.
+    /// Bytes of the client's that have been read.
     read: AtomicU64,
+    /// Its task keeps no buffers: it rests already, or there are none yet.
+    resting: AtomicBool,
     /// Wakes the connection's task.
     pub(super) waker: OnceLock<Waker>,
 }
@@ -94,7 +94,6 @@ impl ClientConn {
             resets_max: AtomicU32::new(u32::MAX),
             expelled: AtomicBool::new(false),
             closing,
-            has_rested: AtomicBool::new(false),
             takes_interim: AtomicBool::new(false),
             answering: AtomicBool::new(false),
             is_tunnel: AtomicBool::new(false),
@@ -105,6 +104,7 @@ impl ClientConn {
             next_head: AtomicU64::new(0),
             body_end: AtomicU64::new(UNKNOWN),
             read: AtomicU64::new(0),
+            resting: AtomicBool::new(true),
             waker: OnceLock::new(),
         }
     }
@@ -189,19 +189,31 @@ impl ClientConn {
         self.next_head.load(Relaxed) == place || self.body_end.load(Relaxed) == place
     }
 
-    pub(super) fn note_place(&self, read: u64) {
-        self.read.store(read, Relaxed);
+    /// So many bytes have been read by now.
+    pub(super) fn note_place(&self, place: u64) {
+        self.read.store(place, Relaxed);
     }
 
-    /// True if nothing that came is still to be dealt with, and nothing that was said is still to be taken.
-    pub(super) fn is_at_rest(&self) -> bool {
-        let is_between = self.doing() == Doing::Idle && self.expects_head_at(self.read.load(Relaxed));
-        is_between && self.is_http1() && !self.is_blocked.load(Relaxed) && self.blocked_for_ms().is_none()
+    pub(super) fn set_resting(&self, resting: bool) {
+        self.resting.store(resting, Relaxed);
     }
 
-    /// True, once since it last did something, if it may give its buffers back now.
-    pub(super) fn takes_a_rest(&self) -> bool {
-        !self.has_rested.load(Relaxed) && self.is_at_rest() && !self.has_rested.swap(true, Relaxed)
+    #[cfg(test)]
+    pub(super) fn is_resting(&self) -> bool {
+        self.resting.load(Relaxed)
+    }
+
+    /// True if its task could let go of its buffers: HTTP/1.1, no request is open, the last one is known to have been
+    /// read to its very end, and nothing waits to be written.
+    pub(super) fn may_rest(&self) -> bool {
+        self.doing() == Doing::Idle
+            && !self.resting.load(Relaxed)
+            && self.is_http1()
+            && self.expects_head_at(self.read.load(Relaxed))
+            && !self.is_blocked.load(Relaxed)
+            && self.blocked_for_ms().is_none()
+            && !self.lingers()
+            && !self.is_cut()
     }
 
     pub(super) fn take_interim(&self) -> Option<Vec<u8>> {
@@ -333,7 +345,6 @@ impl ClientConn {
 
     fn set(&self, doing: Doing) {
         self.doing.store(doing as u8, Relaxed);
-        self.has_rested.store(false, Relaxed);
         self.since_ms.store(self.clock.load(Relaxed), Relaxed);
     }
 

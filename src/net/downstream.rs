@@ -80,17 +80,29 @@ impl Downstream {
         self.refused
     }
 
-    /// Waits until something has come, or the client has gone. Reads nothing, and needs no buffer.
-    pub(super) async fn readable(&self) -> io::Result<()> {
-        match &self.stream {
-            Some(stream) => stream.readable().await,
-            None => Err(io::ErrorKind::NotConnected.into()),
-        }
-    }
-
     /// What is said now goes to the client.
     pub(super) fn speak(&mut self) {
         self.refused = None;
+    }
+
+    pub(super) fn is_in_clear(&self) -> bool {
+        self.stream.as_ref().is_some_and(|stream| stream.in_clear().is_some())
+    }
+
+    /// Puts bytes back that were read and not used; they will be looked at again.
+    pub(super) fn unread(&mut self, bytes: Bytes) {
+        if !bytes.is_empty() {
+            self.read -= bytes.len() as u64;
+            self.early = bytes.into();
+        }
+    }
+
+    /// Ready when there is something to be read, be it the end. Cancel-safe.
+    pub(super) fn poll_word(&self, cx: &mut Context<'_>) -> Poll<()> {
+        match &self.stream {
+            Some(stream) if self.early.is_empty() => stream.poll_word(cx),
+            _ => Poll::Ready(()),
+        }
     }
 
     fn stream(&mut self) -> io::Result<Pin<&mut Stream>> {

@@ -21,13 +21,13 @@ use slab::Slab;
 use super::conn::{ClientConn, Doing};
 use crate::config::settings::Limits;
 
-/// When an idle connection gives its buffers back: a client that asks again at once is not to pay for it.
-const REST_AFTER: Duration = Duration::from_secs(2);
+/// A connection without a request rests after this long: two ticks, far longer than it takes to build its buffers anew.
+const REST_AFTER_MS: u64 = 200;
 
 /// What a connection's task is told to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Order {
-    /// Nothing has happened for a while: give the buffers back (HTTP/1.1).
+    /// Nothing has been open for a while: give memory back.
     Rest,
     /// Poll the connection again: a write is to be tried.
     Look,
@@ -95,11 +95,12 @@ impl Patrol {
                 Doing::Head => limits.header_timeout,
                 Doing::Idle => limits.idle_timeout,
             };
+            if post.conn.for_ms() >= REST_AFTER_MS && post.conn.may_rest() {
+                post.give(Order::Rest);
+            }
             let doing_for = Duration::from_millis(post.conn.for_ms());
             if doing_for >= limit {
                 post.give(Order::Expire);
-            } else if doing_for >= REST_AFTER && post.conn.takes_a_rest() {
-                post.give(Order::Rest);
             }
             // An HTTP/2 connection without a request that has not ended by itself has a client that leaves the last part
             // of an answer where it is.

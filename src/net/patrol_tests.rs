@@ -25,7 +25,7 @@ fn each_state_has_its_own_limit() {
     let cx = Context::from_waker(Waker::noop());
     let at = |seconds| patrol.tick(start + Duration::from_secs(seconds), &limits());
     at(74);
-    assert_eq!(watched.poll_order(&cx), Poll::Ready(Order::Rest), "idle for less than its limit");
+    assert!(watched.poll_order(&cx).is_pending(), "idle for less than its limit");
     watched.conn.note_read();
     at(83);
     assert!(watched.poll_order(&cx).is_pending(), "a head may take ten seconds");
@@ -98,34 +98,4 @@ fn who_comes_after_shutdown_began_is_told_too() {
     let cx = Context::from_waker(Waker::noop());
     assert!(late.conn.is_closing());
     assert_eq!(late.poll_order(&cx), Poll::Ready(Order::Finish));
-}
-
-/// Fails when: a connection is never told to rest, is told so again and again, or with something left over.
-#[test]
-fn an_idle_connection_rests_once() {
-    let start = Instant::now();
-    let patrol = Patrol::new(start);
-    let watched = patrol.watch(IpAddr::from([127, 0, 0, 1]));
-    let cx = Context::from_waker(Waker::noop());
-    let mut now = start;
-    let mut ordered_after = |wait: Duration| {
-        now += wait;
-        patrol.tick(now, &limits());
-        watched.poll_order(&cx)
-    };
-    assert!(ordered_after(REST_AFTER / 2).is_pending(), "too early");
-    assert_eq!(ordered_after(REST_AFTER), Poll::Ready(Order::Rest));
-    assert!(ordered_after(REST_AFTER).is_pending(), "once");
-    // A request of thirty bytes and the first ten of the next, which stay in the HTTP library's buffer.
-    watched.conn.note_place(40);
-    watched.conn.note_head_end(30);
-    watched.conn.enter(true, Some(0));
-    assert!(ordered_after(REST_AFTER).is_pending(), "a request is open");
-    watched.conn.leave();
-    assert!(ordered_after(REST_AFTER).is_pending(), "part of a head is left over");
-    watched.conn.note_place(30);
-    watched.conn.is_blocked.store(true, Relaxed);
-    assert!(ordered_after(REST_AFTER).is_pending(), "the client has not taken all of its answer");
-    watched.conn.is_blocked.store(false, Relaxed);
-    assert_eq!(ordered_after(REST_AFTER), Poll::Ready(Order::Rest));
 }

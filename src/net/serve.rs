@@ -20,26 +20,21 @@ use hyper::{
     service::Service,
 };
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::TcpStream,
-};
+use tokio::{io::AsyncReadExt as _, net::TcpStream};
 
 use super::{
     ClientConn, Patrol,
     abort::Abortable,
     conn::Doing,
     downstream::Downstream,
+    h1::serve_h1,
     open::{Opened, open},
     patrol::{Order, Watched},
     refusal::{HeadLimits, Refusals},
     stream::Stream,
     tls::ServerTls,
 };
-use crate::{
-    config::settings::ClientRules,
-    telemetry::{FailureKind, Registry},
-};
+use crate::{config::settings::ClientRules, telemetry::Registry};
 
 /// The client connection preface of HTTP/2 (RFC 9113 section 3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -140,23 +135,14 @@ pub async fn serve<M, S, B>(
             None => return,
         },
     };
-    let in_clear = stream.in_clear().is_some();
-    let io = TokioIo::new(Downstream::new(stream, early, watched.conn.clone(), rules.head));
+    let stream = Downstream::new(stream, early, watched.conn.clone(), rules.head);
     let service = service(watched.conn.clone());
     if is_http2 {
         watched.conn.set_http2(rules.clients.limits.resets_max);
-        // Boxed, so that a client of HTTP/1.1 does not carry the room for it.
-        Box::pin(async {
-            let mut conn = rules.h2.serve_connection(io, service);
-            serve_h2(&mut conn, &watched).await;
-        })
-        .await;
+        let conn = rules.h2.serve_connection(TokioIo::new(stream), service);
+        Box::pin(serve_h2(conn, &watched)).await;
     } else {
-        // What the end of a TLS stream means cannot be asked of the socket: there it is the client's end.
-        let mut builder = rules.h1.clone();
-        builder.half_close(in_clear);
-        // An HTTP/2 connection is ended stream by stream, each in a task of its own.
-        Abortable::new(serve_h1(builder, io, service, &watched, refusals)).await;
+        serve_h1(stream, service, &rules.h1, &watched, refusals).await;
     }
 }
 
@@ -192,117 +178,14 @@ pub(super) async fn until_order<F: Future>(mut future: Pin<&mut F>, watched: &Wa
     .await
 }
 
-/// Not an `async fn`, which would have room for the connection twice.
-fn serve_h1<S, B>(
-    builder: http1::Builder,
-    io: TokioIo<Downstream>,
-    service: S,
-    watched: &Watched,
-    refusals: &impl Refusals,
-) -> impl Future<Output = ()>
-where
-    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + 'static,
-    B: Body<Data = Bytes> + 'static,
-    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-{
-    let mut conn = builder.serve_connection(io, service).with_upgrades();
-    async move {
-        poll_fn(|cx| {
-            // The task's waker stays the same for its life.
-            watched.conn.waker.get_or_init(|| cx.waker().clone());
-            Poll::Ready(())
-        })
-        .await;
-        loop {
-            let end = run_h1(&mut conn, watched).await;
-            let parts = conn.into_parts().filter(|_| !matches!(end, End::Severed));
-            let Some(http1::Parts { io, service, read_buf, .. }) = parts else { return };
-            // Empty where the connection rests, and yet most of its memory.
-            drop(read_buf);
-            let stream = io.into_inner();
-            match end {
-                End::Severed => return,
-                End::Resting if rest(&stream, watched).await => {
-                    conn = builder.serve_connection(TokioIo::new(stream), service).with_upgrades();
-                }
-                End::Resting => return,
-                End::Over { timed_out } => {
-                    if let Some(kind) = timed_out.or(stream.refused()) {
-                        watched.conn.must_linger();
-                        Box::pin(refuse_head(stream, refusals.refuse(watched.conn.peer, kind))).await;
-                    }
-                    return;
-                }
-            }
-        }
-    }
-}
-
-/// Waits for an idle client without the HTTP library, whose buffers and state are most of what a connection costs in
-/// memory: they are given back, and made anew when bytes come. False if the connection's time is over first.
-async fn rest(stream: &Downstream, watched: &Watched) -> bool {
-    loop {
-        match until_order(pin!(stream.readable()), watched).await {
-            // What there is, be it an error or the end, is read and judged in the ordinary way.
-            Ok(_) => return true,
-            Err(Order::Rest | Order::Look | Order::Announce) => {}
-            Err(Order::Finish | Order::Expire | Order::Sever) => return false,
-        }
-    }
-}
-
-/// How a connection's requests ended.
-enum End {
-    /// Nothing more is said on it.
-    Severed,
-    /// There is nothing to do, and nothing left over.
-    Resting,
-    /// If its last head took too long, the client is to be told.
-    Over { timed_out: Option<FailureKind> },
-}
-
-/// Serves one request after the other.
-async fn run_h1<S, B>(conn: &mut http1::UpgradeableConnection<TokioIo<Downstream>, S>, watched: &Watched) -> End
-where
-    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + 'static,
-    B: Body<Data = Bytes> + 'static,
-    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-{
-    loop {
-        match until_order(Pin::new(&mut *conn), watched).await {
-            Ok(Ok(())) => return End::Over { timed_out: None },
-            Ok(Err(error)) => {
-                // What the client sent could not be read to its end; the 4xx that says so must reach it.
-                watched.conn.must_linger();
-                tracing::debug!(%error, client = %watched.conn.peer, "A client connection ended with an error.");
-                return End::Over { timed_out: None };
-            }
-            Err(Order::Rest) if watched.conn.is_at_rest() => return End::Resting,
-            Err(Order::Rest | Order::Look | Order::Announce) => {}
-            Err(Order::Sever) => return End::Severed,
-            Err(Order::Expire) if watched.conn.doing() == Doing::Head => {
-                return End::Over { timed_out: Some(FailureKind::HeaderTimeout) };
-            }
-            Err(Order::Finish | Order::Expire) => Pin::new(&mut *conn).graceful_shutdown(),
-        }
-    }
-}
-
-/// Tells the client why its head was not taken. It may be gone; there is nobody to tell then.
-async fn refuse_head(mut stream: Downstream, answer: Bytes) {
-    stream.speak();
-    let _ = stream.write_all(&answer).await;
-    let _ = stream.shutdown().await;
-}
-
-async fn serve_h2<S, B>(conn: &mut http2::Connection<TokioIo<Downstream>, S, LocalExec>, watched: &Watched)
+async fn serve_h2<S, B>(conn: http2::Connection<TokioIo<Downstream>, S, LocalExec>, watched: &Watched)
 where
     S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + 'static,
     S::Future: 'static,
     B: Body<Data = Bytes> + 'static,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    let mut conn = Pin::new(conn);
+    let mut conn = pin!(conn);
     loop {
         match until_order(conn.as_mut(), watched).await {
             Ok(Ok(())) => return,

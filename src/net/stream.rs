@@ -67,9 +67,10 @@ impl Stream {
         }
     }
 
-    /// Waits until the socket has bytes, or its end.
-    pub(super) async fn readable(&self) -> io::Result<()> {
-        self.socket().stream.readable().await
+    /// Ready when there is something to be read, be it the end or an error. Under TLS nothing may have been left in the
+    /// session: the last read found nothing.
+    pub(super) fn poll_word(&self, cx: &mut Context<'_>) -> Poll<()> {
+        self.socket().stream.poll_read_ready(cx).map(drop)
     }
 
     /// Makes the close a reset that leaves nothing behind.

@@ -3,7 +3,7 @@
 
 use std::{
     cell::{OnceCell, RefCell},
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     rc::Rc,
     sync::Arc,
     time::{Duration, Instant},
@@ -108,7 +108,8 @@ impl Views {
         let view = self.current();
         let services = &view.table.services;
         if self.budgets.borrow().len() > services.len() {
-            self.budgets.borrow_mut().retain(|name, _| services.iter().any(|one| one.settings.name == *name));
+            let names: HashSet<&ServiceName> = services.iter().map(|one| &one.settings.name).collect();
+            self.budgets.borrow_mut().retain(|name, _| names.contains(name));
         }
     }
 

@@ -1,7 +1,7 @@
 //! Which service takes a request.
 //!
 //! The most specific rule wins: a host given beats a wildcard host beats none, then the longer path prefix, then more
-//! headers. Looking a request up costs one hash per host candidate and distinct prefix length, whatever the number of
+//! headers. Looking a request up costs one hash per label of its host and distinct prefix length, whatever the number of
 //! services.
 
 use std::collections::HashMap;
@@ -24,8 +24,8 @@ pub struct RequestView<'a> {
 #[derive(Debug, Default)]
 pub struct Routes {
     hosts: HashMap<String, Paths>,
-    /// Suffixes such as `.example.org` of `*.example.org`, longest first.
-    wildcards: Vec<(String, Paths)>,
+    /// By suffixes such as `.example.org` of `*.example.org`.
+    wildcards: HashMap<String, Paths>,
     any_host: Paths,
 }
 
@@ -48,20 +48,17 @@ impl Routes {
     /// An index; the rules' positions are the services' indices.
     pub fn new<'a>(rules: impl Iterator<Item = &'a MatchRule>) -> Self {
         let mut routes = Routes::default();
-        let mut wildcards: HashMap<String, Paths> = HashMap::new();
         for (service, rule) in rules.enumerate() {
             let paths = match rule.host.as_deref() {
                 None => &mut routes.any_host,
                 Some(host) => match host.strip_prefix('*') {
-                    Some(suffix) => wildcards.entry(suffix.to_owned()).or_default(),
+                    Some(suffix) => routes.wildcards.entry(suffix.to_owned()).or_default(),
                     None => routes.hosts.entry(host.to_owned()).or_default(),
                 },
             };
             paths.add(rule, service);
         }
-        routes.wildcards = wildcards.into_iter().collect();
-        routes.wildcards.sort_by_key(|(suffix, _)| std::cmp::Reverse(suffix.len()));
-        for paths in routes.hosts.values_mut().chain(routes.wildcards.iter_mut().map(|(_, paths)| paths)) {
+        for paths in routes.hosts.values_mut().chain(routes.wildcards.values_mut()) {
             paths.finish();
         }
         routes.any_host.finish();
@@ -76,14 +73,20 @@ impl Routes {
             if let Some(service) = self.hosts.get(host).and_then(|paths| paths.find(request)) {
                 return Some(service);
             }
-            let wild = self.wildcards.iter().filter(|(suffix, _)| host.len() > suffix.len() && host.ends_with(suffix));
-            for (_, paths) in wild {
-                if let Some(service) = paths.find(request) {
-                    return Some(service);
-                }
+            if let Some(service) = self.find_wild(host, request) {
+                return Some(service);
             }
         }
         self.any_host.find(request)
+    }
+
+    /// The longest suffix first, which begins at the first dot that has something before it.
+    fn find_wild(&self, host: &str, request: RequestView<'_>) -> Option<usize> {
+        if self.wildcards.is_empty() {
+            return None;
+        }
+        let mut dots = host.match_indices('.').filter(|(at, _)| *at > 0);
+        dots.find_map(|(at, _)| self.wildcards.get(&host[at..])?.find(request))
     }
 }
 

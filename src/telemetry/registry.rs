@@ -45,6 +45,7 @@ struct Inner {
     gauges: Mutex<Vec<GaugeSource>>,
     events: prometheus::Registry,
     switches: IntCounterVec,
+    gates: IntCounterVec,
     reloads: IntCounterVec,
     ejections: IntCounterVec,
     unrouted: IntCounterVec,
@@ -114,6 +115,7 @@ impl Registry {
             Ok(counter)
         };
         let switches = counter(names::SWITCHES, &["service", "action", "outcome"])?;
+        let gates = counter(names::GATES, &["service", "slot", "purpose", "result"])?;
         let reloads = counter(names::RELOADS, &["outcome"])?;
         let ejections = counter(names::EJECTIONS, &["service", "slot"])?;
         let unrouted = counter(names::UNROUTED, &["kind"])?;
@@ -132,6 +134,7 @@ impl Registry {
                 gauges: Mutex::default(),
                 events,
                 switches,
+                gates,
                 reloads,
                 ejections,
                 unrouted,
@@ -157,6 +160,11 @@ impl Registry {
     /// Counts a switch, rollback or slot change.
     pub fn change(&self, service: &ServiceName, action: &str, outcome: &str) {
         self.inner.switches.with_label_values(&[service.as_str(), action, outcome]).inc();
+    }
+
+    /// Counts a gate that was run for `switch`, `rollback`, `slot`, `reload` or `test`: `passed`, `failed`, `cancelled`.
+    pub fn gate(&self, service: &ServiceName, slot: Slot, purpose: &str, result: &str) {
+        self.inner.gates.with_label_values(&[service.as_str(), slot.as_str(), purpose, result]).inc();
     }
 
     /// Counts a reading of the config file: `applied`, `unchanged` or `refused`.
@@ -189,13 +197,17 @@ impl Registry {
         *self.inner.access_dropped.lock().unwrap_or_else(PoisonError::into_inner) = Some(dropped);
     }
 
+    /// All there are, without the lock: a long page must not hold up who makes a table.
+    fn slots(&self) -> Vec<Arc<SlotMetrics>> {
+        let slots = self.inner.slots.lock().unwrap_or_else(PoisonError::into_inner);
+        slots.known.values().map(|known| known.metrics.clone()).collect()
+    }
+
     /// The page, in Prometheus text format 0.0.4.
     pub fn render(&self) -> String {
         let mut families = Families::default();
         families.gauge(names::BUILD, &[("version", env!("CARGO_PKG_VERSION"))], 1.0);
-        let slots = self.inner.slots.lock().unwrap_or_else(PoisonError::into_inner);
-        let slots: Vec<_> = slots.known.values().map(|known| known.metrics.clone()).collect();
-        for slot in slots {
+        for slot in self.slots() {
             families.slot(&slot.labels, &slot.sums());
         }
         for sample in
@@ -284,7 +296,7 @@ impl Families {
                 self.counter(names::REQUESTS, &with(("code", class)), count);
             }
         }
-        for (kind, count) in FailureKind::ALL.iter().zip(sums.failures) {
+        for (kind, count) in FailureKind::ALL.iter().zip(sums.failures.0) {
             if count > 0 || *kind == FailureKind::UpstreamConnect {
                 self.counter(names::FAILURES, &with(("kind", kind.as_str())), count);
             }

@@ -2,7 +2,8 @@
 //!
 //! First by standing: not avoided before avoided, in before ejected, healthy before not yet probed before unhealthy, and
 //! among equals those that are warm before those that still start slowly. Then by the service's policy. With one
-//! endpoint there is nothing to do, and nothing is done.
+//! endpoint there is nothing to do, and nothing is done; with a thousand, two are drawn, and all are looked at only where
+//! the draws found something against them, or where turns are taken.
 
 use std::{cell::Cell, rc::Rc, time::Instant};
 
@@ -19,6 +20,11 @@ pub struct Balancer {
     state: Cell<u64>,
     turn: Cell<u64>,
 }
+
+/// The standing of an endpoint that nothing speaks against; none is better.
+const BEST: u8 = 0;
+/// How often two are drawn before all are looked at.
+const DRAWS: usize = 3;
 
 /// The best standing there is, and how many endpoints have it.
 #[derive(Debug)]
@@ -56,24 +62,47 @@ impl Balancer {
         // One draw decides for all who start slowly, so that asking again gives the same answer.
         let chance = (self.next() >> 11) as f64 / (1_u64 << 53) as f64;
         let standing = |local: &Rc<LocalEndpoint>| standing(local, policy, avoid, now, chance);
+        if policy.policy != BalancePolicy::RoundRobin
+            && let Some((one, other)) = self.two_of_the_best(endpoints, standing)
+        {
+            return Some(better(one, other, policy.policy, now));
+        }
         let field = Field::of(endpoints, standing)?;
         let mut candidates = endpoints.iter().filter(|local| standing(local) == field.standing);
         if field.count == 1 {
             return candidates.next();
         }
-        match policy.policy {
-            BalancePolicy::RoundRobin => self.longest_unpicked(candidates),
-            BalancePolicy::LeastInFlight => {
-                let (one, other) = self.two(candidates, field.count)?;
-                Some(if other.in_flight() < one.in_flight() { other } else { one })
-            }
-            BalancePolicy::PeakEwma => {
-                let (one, other) = self.two(candidates, field.count)?;
-                one.measure();
-                other.measure();
-                Some(if other.cost(now) < one.cost(now) { other } else { one })
-            }
+        if policy.policy == BalancePolicy::RoundRobin {
+            return self.longest_unpicked(candidates);
         }
+        let (one, other) = self.two(candidates, field.count)?;
+        Some(better(one, other, policy.policy, now))
+    }
+
+    /// Two different ones, drawn evenly from those that nothing speaks against. `None` if the draws met others: they say
+    /// nothing of the rest then.
+    fn two_of_the_best<'a>(
+        &self,
+        endpoints: &'a [Rc<LocalEndpoint>],
+        standing: impl Fn(&Rc<LocalEndpoint>) -> u8,
+    ) -> Option<(&'a Rc<LocalEndpoint>, &'a Rc<LocalEndpoint>)> {
+        if endpoints.len() < 2 {
+            return None;
+        }
+        // To draw from all until both will do is to draw evenly from those that will do.
+        (0..DRAWS).find_map(|_| {
+            let (first, second) = self.draw(endpoints.len());
+            let (one, other) = (&endpoints[first], &endpoints[second]);
+            (standing(one) == BEST && standing(other) == BEST).then_some((one, other))
+        })
+    }
+
+    /// Two different numbers below `count`, which is two at least.
+    fn draw(&self, count: usize) -> (usize, usize) {
+        let draw = self.next();
+        let first = (draw >> 32) as usize % count;
+        let second = (draw as u32) as usize % (count - 1);
+        (first, if second >= first { second + 1 } else { second })
     }
 
     /// Two different ones, drawn evenly.
@@ -82,10 +111,7 @@ impl Balancer {
         mut candidates: impl Iterator<Item = &'a Rc<LocalEndpoint>> + Clone,
         count: usize,
     ) -> Option<(&'a Rc<LocalEndpoint>, &'a Rc<LocalEndpoint>)> {
-        let draw = self.next();
-        let first = (draw >> 32) as usize % count;
-        let second = (draw as u32) as usize % (count - 1);
-        let second = if second >= first { second + 1 } else { second };
+        let (first, second) = self.draw(count);
         let one = candidates.clone().nth(first)?;
         candidates.nth(second).map(|other| (one, other))
     }
@@ -114,6 +140,24 @@ impl Field {
         }
         field
     }
+}
+
+/// The one of two that the policy prefers; not for turns.
+fn better<'a>(
+    one: &'a Rc<LocalEndpoint>,
+    other: &'a Rc<LocalEndpoint>,
+    policy: BalancePolicy,
+    now: Instant,
+) -> &'a Rc<LocalEndpoint> {
+    let other_is_better = match policy {
+        BalancePolicy::PeakEwma => {
+            one.measure();
+            other.measure();
+            other.cost(now) < one.cost(now)
+        }
+        BalancePolicy::LeastInFlight | BalancePolicy::RoundRobin => other.in_flight() < one.in_flight(),
+    };
+    if other_is_better { other } else { one }
 }
 
 /// The smaller, the better.

@@ -171,3 +171,32 @@ fn ejected_ones_are_taken_only_when_nothing_else_is_left() {
     assert_eq!(position(&endpoints, picked), 0, "rather the ejected one than one that has just failed this request");
     assert!(counts(&endpoints, &TURNS, 100, now + Duration::from_secs(11))[0] > 40, "it returns");
 }
+
+/// Fails when: `two_of_the_best` looks at all, draws one twice, or takes one that something speaks against.
+#[test]
+fn of_a_hundred_two_are_looked_at_and_all_get_their_share() {
+    let endpoints = endpoints(100);
+    let balancer = Balancer::new(7);
+    let looks = Cell::new(0);
+    let (mut counts, mut found) = (vec![0_u32; endpoints.len()], 0);
+    for _ in 0..20_000 {
+        // Of each ten, something speaks against one.
+        let standing = |local: &Rc<LocalEndpoint>| {
+            looks.set(looks.get() + 1);
+            u8::from(local.endpoint.id.0.is_multiple_of(10))
+        };
+        if let Some((one, other)) = balancer.two_of_the_best(&endpoints, standing) {
+            assert!(!Rc::ptr_eq(one, other));
+            found += 1;
+            for local in [one, other] {
+                counts[position(&endpoints, local)] += 1;
+            }
+        }
+    }
+    assert!(looks.get() < 60_000, "{looks:?}");
+    assert!(found > 19_800, "{found}");
+    for (local, count) in endpoints.iter().zip(counts) {
+        let fits = if local.endpoint.id.0.is_multiple_of(10) { 0..=0 } else { 340..=540 };
+        assert!(fits.contains(&count), "{count}");
+    }
+}

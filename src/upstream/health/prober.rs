@@ -11,7 +11,7 @@ use super::probe;
 use crate::{
     api::EndpointHealth,
     config::settings::HealthSettings,
-    ids::{ServiceName, Slot},
+    ids::{EndpointId, ServiceName, Slot},
     upstream::Endpoint,
 };
 
@@ -83,10 +83,10 @@ impl Prober {
 
 async fn probe_again_and_again(teller: &Teller, settings: &HealthSettings) {
     let endpoint = &teller.endpoint;
-    // Endpoints do not all probe in the same instant: the id spreads them over a tenth of the interval.
-    let spread = settings.interval.mul_f64((endpoint.id.0 % 16) as f64 / 160.0);
+    let mut pause = first_pause(endpoint.id, settings.interval);
     loop {
-        let result = probe(endpoint, settings).await;
+        // On the heap, and only while it runs: a connection in the making is large, and thousands of probers wait.
+        let result = Box::pin(probe(endpoint, settings)).await;
         let detail = result.detail.clone();
         let changed = endpoint.observe(result.ready, result.detail, Instant::now(), settings.rise, settings.fall);
         if let Some(health) = changed
@@ -94,8 +94,16 @@ async fn probe_again_and_again(teller: &Teller, settings: &HealthSettings) {
         {
             return;
         }
-        tokio::time::sleep(settings.interval + spread).await;
+        tokio::time::sleep(std::mem::replace(&mut pause, settings.interval)).await;
     }
+}
+
+/// The time between the first probe and the second. All endpoints of a file are first probed in the same instant; from
+/// the second probe on they are spread evenly, lest thousands of connections be opened at once each time.
+fn first_pause(id: EndpointId, interval: Duration) -> Duration {
+    // Multiples of the golden ratio lie evenly on the unit circle, wherever the numbers begin and end.
+    let turn = (id.0 as f64 * 0.618_033_988_749_895).fract();
+    interval.mul_f64((1.0 + turn) / 2.0)
 }
 
 async fn tell_ejections(teller: &Teller) {
@@ -129,5 +137,25 @@ impl Teller {
 impl Drop for Prober {
     fn drop(&mut self) {
         self.task.abort();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Fails when: endpoints of one file go on probing in the same instants, or one waits longer than the interval.
+    #[test]
+    fn the_second_probes_are_spread_evenly() {
+        let interval = Duration::from_secs(2);
+        for first in [1, 7_919] {
+            let mut tenths = [0; 10];
+            for id in first..first + 1_000 {
+                let pause = first_pause(EndpointId(id), interval);
+                assert!(pause >= interval / 2 && pause < interval, "{pause:?}");
+                tenths[((pause - interval / 2).as_micros() / 100_000) as usize] += 1;
+            }
+            assert!(tenths.iter().all(|count| (95..=105).contains(count)), "{tenths:?}");
+        }
     }
 }

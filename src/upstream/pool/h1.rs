@@ -65,6 +65,14 @@ impl Idle {
         None
     }
 
+    pub(super) fn count(&self) -> usize {
+        self.conns.borrow().len()
+    }
+
+    pub(super) fn most(&self) -> usize {
+        self.idle_max
+    }
+
     pub(super) fn sweep(&self, now: Instant) {
         self.conns.borrow_mut().retain(|waiting| waiting.until > now && !waiting.conn.sender.is_closed());
     }
@@ -110,6 +118,13 @@ impl Checkout {
     pub(super) fn send(&mut self, request: Request<RequestBody>) -> impl Answer + use<> {
         self.link.facts.hold_write_failures();
         self.link.sender.try_send_request(request)
+    }
+
+    /// Puts a new connection among the idle ones, once it can take a request.
+    pub(super) async fn keep_unused(mut self) {
+        if self.link.sender.ready().await.is_ok() {
+            self.give_back(Instant::now(), None);
+        }
     }
 
     pub(super) fn give_back(self, now: Instant, keep_alive: Option<Duration>) {

@@ -51,9 +51,13 @@ impl TlsClient {
     /// True if both know and show the same: connections of one are as good as the other's. A certificate says which key
     /// belongs to it.
     pub fn is_same(&self, other: &Self) -> bool {
-        let roots = |client: &Self| client.roots.as_ref().map(|roots| roots.roots.clone());
-        let shown = |client: &Self| client.identity.as_ref().map(|pair| pair.cert.clone());
-        self.server_name == other.server_name && roots(self) == roots(other) && shown(self) == shown(other)
+        let roots = |client: &Self, other: &Self| {
+            client.roots.as_ref().map(|roots| &roots.roots) == other.roots.as_ref().map(|roots| &roots.roots)
+        };
+        let shown = |client: &Self, other: &Self| {
+            client.identity.as_ref().map(|pair| &pair.cert) == other.identity.as_ref().map(|pair| &pair.cert)
+        };
+        self.server_name == other.server_name && roots(self, other) && shown(self, other)
     }
 
     /// How to speak to one host. Blocks on the disk for the system's roots, once in the life of the process.
