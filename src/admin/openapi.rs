@@ -6,7 +6,7 @@ use utoipa::{
     openapi::security::{Http, HttpAuthScheme, SecurityScheme},
 };
 
-use super::{changes, drains, events, probes, services};
+use super::{changes, drains, events, probes, recordings, services};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -18,13 +18,13 @@ use super::{changes, drains, events, probes, services};
     tags(
         (name = "status", description = "What is and what was"),
         (name = "change", description = "What moves or replaces"),
-        (name = "slot", description = "One slot's gate and drain"),
+        (name = "slot", description = "One slot's gate, drain and recording"),
         (name = "probe", description = "For machines that watch this one"),
     ),
     paths(
         services::list, services::one, services::history, events::events,
         changes::switch, changes::rollback, changes::replace_slot, changes::reload,
-        drains::test_slot, drains::status, drains::begin,
+        drains::test_slot, drains::status, drains::begin, recordings::record, recordings::progress,
         probes::live, probes::ready, probes::metrics,
     ),
     modifiers(&Token),

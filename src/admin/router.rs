@@ -11,7 +11,9 @@ use axum::{
     routing::{get, post, put},
 };
 
-use super::{admission, answer::Refusal, changes, drains, events, openapi, page, probes, services, shared::Shared};
+use super::{
+    admission, answer::Refusal, changes, drains, events, openapi, page, probes, recordings, services, shared::Shared,
+};
 use crate::api::{Problem, ProblemKind};
 
 pub(super) fn router(shared: Arc<Shared>) -> Router {
@@ -24,6 +26,7 @@ pub(super) fn router(shared: Arc<Shared>) -> Router {
         .route("/v1/services/{service}/slots/{slot}", put(changes::replace_slot))
         .route("/v1/services/{service}/slots/{slot}/test", post(drains::test_slot))
         .route("/v1/services/{service}/slots/{slot}/drain", get(drains::status).post(drains::begin))
+        .route("/v1/services/{service}/slots/{slot}/record", get(recordings::progress).post(recordings::record))
         .route("/v1/config/reload", post(changes::reload))
         .route("/v1/events", get(events::events))
         .route("/events", get(events::events))

@@ -20,6 +20,7 @@ use crate::{
     control::{self, ControllerOptions, Handle},
     net::{self, tls::TlsListeners},
     proxy::{Acceptor, WorkerHandle, WorkerOptions, spawn_worker},
+    shadow::Taps,
     store::Store,
     table,
     telemetry::{AccessLog, GaugeSample, Registry, init_tracing, names},
@@ -157,6 +158,7 @@ async fn build(prepared: Prepared) -> anyhow::Result<Parts> {
     let access = start_access_log(&settings, &registry)?;
     let (publisher, reader) = table::pointer();
     let clients = Arc::new(settings.proxy.client_rules());
+    let taps = Taps::default();
     let mut workers = Vec::new();
     let mut threads = Vec::new();
     for index in 0..settings.proxy.workers {
@@ -167,6 +169,7 @@ async fn build(prepared: Prepared) -> anyhow::Result<Parts> {
             tls: prepared.tls.proxy.clone(),
             registry: registry.clone(),
             access: access.as_ref().map(AccessLog::sink),
+            taps: taps.reader(),
         };
         let (worker, thread) = spawn_worker(options, reader.clone()).context("no thread for a worker")?;
         workers.push(worker);
@@ -185,6 +188,7 @@ async fn build(prepared: Prepared) -> anyhow::Result<Parts> {
         workers: orders.clone(),
         registry: registry.clone(),
         tls: prepared.tls.clone(),
+        taps,
     })
     .await?;
     let acceptor = Acceptor::new(prepared.proxy, workers.clone(), settings.proxy.limits.connections_max)

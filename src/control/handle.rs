@@ -15,6 +15,7 @@ use super::{
     gates::whole_gate,
     message::{AskMessage, Message},
     overview::{Overview, ServiceView},
+    recording::Recordings,
     refusal,
 };
 use crate::{
@@ -27,6 +28,7 @@ use crate::{
     config::{EndpointSettings, SlotSettings, parse_duration},
     ids::{Generation, Slot},
     net::tls::TlsListeners,
+    shadow::Taps,
     store::Store,
     switch::Ask,
     upstream::Workers,
@@ -52,6 +54,8 @@ pub(super) struct Inner {
     pub(super) config_path: PathBuf,
     pub(super) started: Instant,
     pub(super) stopping: AtomicBool,
+    pub(super) taps: Taps,
+    pub(super) recordings: Recordings,
 }
 
 /// What a caller wants to wait for after a change.
@@ -71,7 +75,7 @@ impl Handle {
         self.inner.overview.borrow().clone()
     }
 
-    fn view(&self, name: &str) -> Result<Arc<ServiceView>, Problem> {
+    pub(super) fn view(&self, name: &str) -> Result<Arc<ServiceView>, Problem> {
         let overview = self.overview();
         let found = name.parse().ok().and_then(|name| overview.services.get(&name).cloned());
         found.ok_or_else(|| refusal::unknown_service(name, overview.services.keys()))
@@ -359,7 +363,7 @@ impl Handle {
     }
 }
 
-fn duration(text: &str, key: &str) -> Result<Duration, Problem> {
+pub(super) fn duration(text: &str, key: &str) -> Result<Duration, Problem> {
     parse_duration(text)
         .map_err(|error| Problem::new(ProblemKind::Invalid, format!("{key}: {error}")).hint(error.hint()))
 }

@@ -16,6 +16,7 @@ mod news;
 mod overview;
 mod plan;
 mod record;
+mod recording;
 mod refusal;
 mod reload;
 mod tls;

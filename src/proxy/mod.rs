@@ -15,6 +15,7 @@ mod answer;
 mod arrival;
 mod assign;
 mod body;
+mod copying;
 mod deadline;
 mod exchange;
 mod forward;

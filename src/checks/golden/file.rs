@@ -189,5 +189,5 @@ fn of_file(path: &Path, message: String, hint: &str) -> Problems {
 }
 
 const FILE_BYTES_MAX: u64 = 64 << 20;
-const LINE_BYTES_MAX: usize = 16 << 20;
-const LINES_MAX: usize = 10_000;
+pub(super) const LINE_BYTES_MAX: usize = 16 << 20;
+pub(super) const LINES_MAX: usize = 10_000;
