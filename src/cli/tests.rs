@@ -423,6 +423,7 @@ fn the_help_text_is_known() {
         "check",
         "golden",
         "golden check",
+        "golden record",
         "demo",
         "status",
         "switch",

@@ -13,7 +13,7 @@ pub enum Omission {
     Upgrade,
     /// It was sent to another slot in the end.
     Moved,
-    /// It got no whole answer of the slot's: it failed, was cut, or the client left.
+    /// It got no whole answer of the slot's (it failed, was cut, or the client left), or one before it was whole itself.
     Broken,
     /// It was still under way when the tap was closed.
     Unfinished,
@@ -41,7 +41,7 @@ impl Omission {
             Omission::Crowded => "as many others as may be copied at once were being copied",
             Omission::Upgrade => "it asked for an upgrade, such as to a WebSocket",
             Omission::Moved => "it was sent to the other slot in the end",
-            Omission::Broken => "it got no whole answer, or its client left",
+            Omission::Broken => "it was not whole: it failed, was cut or answered early, or its client left",
             Omission::Unfinished => "it was still under way at the end",
         }
     }

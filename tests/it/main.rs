@@ -16,6 +16,7 @@ mod drain;
 mod edits;
 mod ejection;
 mod gate;
+mod golden_record;
 mod grpc;
 mod h2_wire;
 mod headers;

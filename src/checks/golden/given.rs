@@ -104,7 +104,7 @@ mod tests {
     #[test]
     fn problems_are_told_with_their_place() {
         let said = Given::parse("{\"path\": \"a\"}\n{\"pth\": \"/a\"}\n[]\n", "r").unwrap_err().lines().join("\n");
-        assert!(said.contains("r:1:10") && said.contains("r:2:2") && said.contains("r:3:1"), "{said}");
+        assert!(said.contains("r:1:10") && said.contains("r:2:3") && said.contains("r:3:1"), "{said}");
         assert!(Given::parse("# nothing\n", "r").is_err());
     }
 }
