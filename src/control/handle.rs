@@ -334,6 +334,11 @@ impl Handle {
         let _ = self.send(Message::Reload { actor, reply: None }).await;
     }
 
+    /// The golden files that are in force, by service.
+    pub fn golden_files(&self) -> Vec<PathBuf> {
+        self.overview().services.values().filter_map(|view| view.settings.gate.golden.clone()).collect()
+    }
+
     /// Why `/ready` is 503, if it is.
     ///
     /// # Errors

@@ -328,3 +328,30 @@ async fn given_requests_are_answered_by_a_standby_slot_too() {
     let wrong = proxy.admin.call("POST", path, Some(json!({"given": "{\"path\": \"x\"}"}))).await;
     assert_eq!((wrong.status, wrong.json["problems"].as_array().unwrap().len()), (422, 1), "{}", wrong.text);
 }
+
+/// Fails when: in `app`, golden files are not watched; in `control::reload`, a broken one takes the place of a right one,
+/// or the second way to be broken is passed over.
+#[tokio::test]
+async fn a_changed_golden_file_is_in_force_by_itself() {
+    let (blue, green) = (Origin::start("blue").await, Origin::start("green").await);
+    let proxy = start(Config::pair(&blue, &green)).await;
+    let reload = || async { proxy.admin.list().await["proxy"]["reload"].clone() };
+    for (broken, said) in [("{\"name\": 1}\n", "golden.jsonl:1:"), ("# a comment\n\nnonsense\n", "golden.jsonl:3:")] {
+        put(proxy.dir.path(), broken);
+        until("the broken file to be refused", || async {
+            let status = reload().await;
+            if status["ok"] == false && status.to_string().contains(said) { Ok(()) } else { Err(status) }
+        })
+        .await;
+    }
+    let test = proxy.admin.call("POST", "/v1/services/iris/slots/green/test", None).await;
+    assert_eq!(test.json["gate"]["passed"], true, "the old ones stay in force: {}", test.text);
+    put(proxy.dir.path(), "{\"name\": \"never\", \"request\": {\"path\": \"/\"}, \"expect\": {\"status\": 404}}\n");
+    until("the right file to be in force", || async {
+        let status = reload().await;
+        if status["ok"] == true { Ok(()) } else { Err(status) }
+    })
+    .await;
+    let test = proxy.admin.call("POST", "/v1/services/iris/slots/green/test", None).await;
+    assert_eq!(test.json["gate"]["passed"], false, "{}", test.text);
+}

@@ -19,7 +19,7 @@ use crate::{
         overview::{Overview, ServiceView},
     },
     ids::Slot,
-    shadow::{Copied, CopyBounds, Wanted},
+    shadow::{Copied, CopyBounds, Omission, Wanted},
 };
 
 /// Draws from a tap until enough is in the file, its time is over or the slot is left.
@@ -60,7 +60,9 @@ pub(super) async fn record(
     let (counts, mut tally) = (outlet.counts(), Tally::default());
     drop(outlet);
     run.seen(counts.seen, counts.matching);
-    for (why, count) in counts.omitted.into_iter().filter(|_| !full) {
+    // What still runs when there is enough is not missed.
+    let is_missed = |(why, _): &(Omission, u64)| !full || *why != Omission::Unfinished;
+    for (why, count) in counts.omitted.into_iter().filter(is_missed) {
         tally.add_many(why.in_words().to_owned(), count, None);
     }
     let recorder = desk.recorder.ok_or_else(lost)?;

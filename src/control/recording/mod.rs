@@ -41,7 +41,7 @@ impl Handle {
         actor: &str,
     ) -> Result<RecordReply, Problem> {
         let view = self.view(name)?;
-        let terms = Terms::new(request)?;
+        let terms = blocking(move || Terms::new(request)).await??;
         refuse_without_source(&view, slot, &terms)?;
         let started = Instant::now();
         let run = self.inner.recordings.begin(&view.settings.name, slot, terms.wanted, actor)?;
@@ -97,10 +97,16 @@ fn refuse_without_source(view: &ServiceView, slot: Slot, terms: &Terms) -> Resul
 
 /// Adds an exchange on a thread where it may take its time. Says whether it is in the file.
 async fn add(mut recorder: Recorder, mut exchange: Recorded) -> Result<(Recorder, bool), Problem> {
-    let added = tokio::task::spawn_blocking(move || {
+    blocking(move || {
         exchange.prefer_plain();
         let added = recorder.add(&exchange);
         (recorder, added)
-    });
-    added.await.map_err(|ended| Problem::new(ProblemKind::Internal, format!("the recording failed: {ended}")))
+    })
+    .await
+}
+
+/// Does what may take its time on a thread for that.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Problem> {
+    let ended = |error| Problem::new(ProblemKind::Internal, format!("the recording failed: {error}"));
+    tokio::task::spawn_blocking(work).await.map_err(ended)
 }
