@@ -41,7 +41,7 @@ impl Handle {
         actor: &str,
     ) -> Result<RecordReply, Problem> {
         let view = self.view(name)?;
-        let terms = blocking(move || Terms::new(request)).await??;
+        let terms = blocking(move || Terms::new(&request)).await??;
         refuse_without_source(&view, slot, &terms)?;
         let started = Instant::now();
         let run = self.inner.recordings.begin(&view.settings.name, slot, terms.wanted, actor)?;

@@ -31,7 +31,7 @@ pub(super) enum Source {
 }
 
 impl Terms {
-    pub(super) fn new(request: RecordRequest) -> Result<Self, Problem> {
+    pub(super) fn new(request: &RecordRequest) -> Result<Self, Problem> {
         let timeout = request.timeout.as_deref().map(|text| duration(text, "timeout")).transpose()?;
         let timeout = timeout.unwrap_or(TIMEOUT_DEFAULT);
         if timeout.is_zero() || timeout > TIMEOUT_MAX {
@@ -48,8 +48,8 @@ impl Terms {
         let redaction = Redaction::of(&request.redact);
         let (asked, repeat) = (request.requests, request.repeat);
         let source = match request.given.as_deref() {
-            Some(text) => Source::Given { requests: given(&request, text, asked)?, repeat: repeat.unwrap_or(true) },
-            None => Source::Live { wanted: filters(&request)?, repeat: repeat.unwrap_or(false) },
+            Some(text) => Source::Given { requests: given(request, text, asked)?, repeat: repeat.unwrap_or(true) },
+            None => Source::Live { wanted: filters(request)?, repeat: repeat.unwrap_or(false) },
         };
         let wanted = match &source {
             Source::Live { .. } => asked.unwrap_or(REQUESTS_DEFAULT),
@@ -112,7 +112,7 @@ mod tests {
     use super::*;
 
     fn refused(json: &str) -> String {
-        Terms::new(serde_json::from_str(json).unwrap()).unwrap_err().message
+        Terms::new(&serde_json::from_str(json).unwrap()).unwrap_err().message
     }
 
     /// Fails when: a wrong value is taken, or its key is not told.
@@ -138,12 +138,12 @@ mod tests {
     /// Fails when: live requests are sent again unasked, given ones are not, or a credential is copied.
     #[test]
     fn what_is_left_out_has_its_default() {
-        let terms = Terms::new(RecordRequest::default()).unwrap();
+        let terms = Terms::new(&RecordRequest::default()).unwrap();
         assert!(matches!(terms.source, Source::Live { repeat: false, .. }));
         assert_eq!((terms.wanted, terms.timeout), (50, Duration::from_secs(300)));
         assert!(terms.without.contains(&http::header::AUTHORIZATION));
         let json = r#"{"given": "{\"path\": \"/a\"}\n{\"path\": \"/b\"}\n", "redact": ["X-User", "a b"]}"#;
-        let terms = Terms::new(serde_json::from_str(json).unwrap()).unwrap();
+        let terms = Terms::new(&serde_json::from_str(json).unwrap()).unwrap();
         assert!(matches!(&terms.source, Source::Given { repeat: true, requests } if requests.len() == 2));
         assert!(terms.wanted == 2 && terms.without.contains(&HeaderName::from_static("x-user")));
     }
