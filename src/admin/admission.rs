@@ -13,8 +13,11 @@ use axum::{
     response::{IntoResponse, Response},
 };
 
-use super::{Secret, actor::Peer, answer::Refusal, page, shared::Shared};
-use crate::api::{Problem, ProblemKind};
+use super::{actor::Peer, answer::Refusal, page, shared::Shared};
+use crate::{
+    api::{Problem, ProblemKind},
+    net::Secret,
+};
 
 /// What is asked of a caller.
 #[derive(Debug)]

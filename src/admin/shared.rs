@@ -4,11 +4,11 @@ use std::{fmt, future::Future, sync::Arc};
 
 use tokio::sync::watch;
 
-use super::{Secret, admission::Admission};
+use super::admission::Admission;
 use crate::{
     api::{Problem, ProblemKind},
     control::Handle,
-    net::tls::ServerTls,
+    net::{Secret, tls::ServerTls},
 };
 
 /// Renders all metrics in Prometheus' text format, version 0.0.4.

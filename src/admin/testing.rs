@@ -17,10 +17,11 @@ use tokio::{
     task::JoinHandle,
 };
 
-use super::{Listener, Secret, State, serve};
+use super::{Listener, State, serve};
 use crate::{
     config,
     control::{self, ControllerOptions, Handle},
+    net::Secret,
     store::Store,
     table::{self, Reader},
     telemetry::Registry,

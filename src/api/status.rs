@@ -81,9 +81,9 @@ pub struct RollbackStatus {
 pub enum SlotPhase {
     /// Serves.
     Active,
-    /// Ready to be switched to; nothing runs on it.
+    /// Ready to be switched to; nothing but previews runs on it.
     Standby,
-    /// Served before; requests still run on it.
+    /// Served before, or was filled anew; requests from before still run on it.
     Draining,
     /// Served before; nothing runs on it any more.
     Drained,
@@ -156,6 +156,9 @@ pub struct DrainStatus {
     /// True while the slot is active and no change away from it is under way: to wait leads nowhere.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub serves_on: bool,
+    /// True while the slot stands by and callers may choose it (`service.preview`): it drains only when it is emptied.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub takes_previews: bool,
     /// The reason for the verdict, in words.
     pub why: String,
 }

@@ -47,12 +47,13 @@ fn run(config: &Path) -> anyhow::Result<ExitCode> {
     }
 }
 
-/// Tells every problem of a config file, of the certificates and of the golden files that it names; binds nothing.
+/// Tells every problem of a config file, and of the certificates, golden files and tokens that it names; binds nothing.
 fn check(path: &Path, json: bool) -> u8 {
     let checked = config::load(path).and_then(|loaded| {
         let tls = TlsListeners::default().load(path, &loaded)?;
         control::read_tls_files(&loaded, path)?;
         control::read_golden_files(&loaded, path)?;
+        control::read_preview_tokens(&loaded, path)?;
         Ok(loaded.warnings.into_iter().chain(tls.warnings()).collect())
     });
     let (problems, warnings, rendered) = match checked {

@@ -37,7 +37,7 @@ struct Prepared {
     recovered: Option<crate::store::State>,
     registry: Registry,
     tls: TlsListeners,
-    token: Option<admin::Secret>,
+    token: Option<net::Secret>,
 }
 
 /// Starts a proxy. It serves when this returns.
@@ -72,7 +72,7 @@ fn prepare(options: Options, loaded: Loaded) -> anyhow::Result<Prepared> {
     for note in &recovered.notes {
         tracing::warn!("{note}");
     }
-    let token = settings.admin.token_file.as_deref().map(admin::Secret::read).transpose()?;
+    let token = settings.admin.token_file.as_deref().map(net::Secret::read).transpose()?;
     Ok(Prepared {
         config: options.config,
         signals: options.signals,

@@ -201,6 +201,7 @@ mod tests {
             cut: 1,
             safe_to_delete: false,
             serves_on: false,
+            takes_previews: false,
             why: "2 requests, 1 stream still running".into(),
         };
         assert_eq!(

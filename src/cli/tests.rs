@@ -203,6 +203,16 @@ fn waiting_for_the_active_slot_is_refused_at_once() {
     assert_eq!(typed(&admin.admin, "drain iris blue").code, 3, "only to wait is in vain");
 }
 
+/// Fails when: in `commands::drain`, `wait` goes on for a slot that drains only when it is emptied.
+#[test]
+fn waiting_for_a_slot_that_takes_previews_is_refused_at_once() {
+    let standby = DrainStatus { takes_previews: true, why: "previews may reach it".into(), ..DrainStatus::default() };
+    let admin = FakeAdmin::start(vec![json(200, &standby)]);
+    let ended = typed(&admin.admin, "drain iris green --wait");
+    assert_eq!((ended.code, admin.lines().len()), (2, 1), "{ended:?}");
+    assert!(ended.err.contains("takes previews") && ended.err.contains("empty the slot first"), "{}", ended.err);
+}
+
 #[test]
 fn a_drain_that_takes_too_long_is_3() {
     let admin = FakeAdmin::start(vec![json(200, &samples::draining()), json(200, &samples::draining())]);

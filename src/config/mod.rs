@@ -12,6 +12,7 @@ mod content;
 mod defaults;
 mod endpoint;
 mod locate;
+mod preview;
 mod problems;
 mod quantity;
 mod read;
@@ -29,6 +30,7 @@ mod tests;
 
 pub use content::{FileContent, Loaded, load, parse};
 pub use endpoint::BadEndpoint;
+pub use preview::PreviewSettings;
 pub use problems::{Place, Problem, Problems};
 pub use quantity::{BadQuantity, parse_duration, parse_size};
 pub use restart::needs_restart;

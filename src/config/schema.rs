@@ -122,6 +122,7 @@ pub(super) struct Service {
     pub(super) request: RequestRules,
     pub(super) answer: Edits,
     pub(super) drain: Drain,
+    pub(super) preview: Preview,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -244,6 +245,13 @@ pub(super) struct Edits {
 #[serde(default, deny_unknown_fields, expecting = "a table")]
 pub(super) struct Drain {
     pub(super) cut_after: Given<Quantity>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields, expecting = "a table")]
+pub(super) struct Preview {
+    pub(super) allow: Vec<Spanned<String>>,
+    pub(super) token_file: Given<String>,
 }
 
 /// A URL, or the addresses one by one.

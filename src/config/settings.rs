@@ -5,6 +5,7 @@ use std::{fmt, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 use http::{HeaderName, HeaderValue};
 use ipnet::IpNet;
 
+use super::preview::PreviewSettings;
 use crate::ids::{PerSlot, ServiceName, Slot};
 
 /// A whole configuration file, checked.
@@ -211,6 +212,8 @@ pub struct ServiceSettings {
     /// What is changed in the fields of an answer.
     pub answer: HeaderEdits,
     pub drain: DrainSettings,
+    /// `None`: nobody chooses a slot.
+    pub preview: Option<PreviewSettings>,
 }
 
 /// Which requests are this service's. All parts that are given must hold; a rule without parts takes everything.

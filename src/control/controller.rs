@@ -227,7 +227,8 @@ impl Controller {
         let books = &mut entry.slots[slot];
         books.past.retain(|past| !Arc::ptr_eq(past, tenure));
         books.cut += tenure.cut();
-        let (cut, emptied) = (books.cut, books.past.is_empty() && active != slot);
+        let is_open = entry.published.slots[slot].is_open;
+        let (cut, emptied) = (books.cut, books.past.is_empty() && active != slot && !is_open);
         if emptied {
             let endpoints = books.endpoints.iter().map(|endpoint| endpoint.id).collect();
             self.workers.close_idle(endpoints).await;

@@ -1,5 +1,7 @@
 //! What the config file changes, in words and as journal lines.
 
+use std::sync::Arc;
+
 use super::{
     clock,
     controller::Controller,
@@ -13,6 +15,7 @@ use crate::{
     config::{ServiceSettings, SlotSettings},
     ids::{Generation, PerSlot, ServiceName, Slot},
     store::ServiceRecord,
+    table::Preview,
     upstream::TlsClient,
 };
 
@@ -34,7 +37,8 @@ impl Controller {
                 continue;
             };
             let tls = client(&job.tls, &settings.name);
-            let Some((what, action)) = change_of(entry, service, &tls) else { continue };
+            let preview = job.previews.get(&settings.name);
+            let Some((what, action)) = change_of(entry, service, &tls, preview) else { continue };
             words.push(format!("service {}: {what}", settings.name));
             lines.push(HistoryEntry { reason: Some(what), ..changed_line(entry, service, action, actor) });
         }
@@ -43,13 +47,20 @@ impl Controller {
 }
 
 /// What a plan changes of a service; `None` if nothing.
-pub(super) fn change_of(entry: &Entry, service: &ServicePlan, tls: &TlsClient) -> Option<(String, Action)> {
+pub(super) fn change_of(
+    entry: &Entry,
+    service: &ServicePlan,
+    tls: &TlsClient,
+    preview: Option<&Arc<Preview>>,
+) -> Option<(String, Action)> {
     let mut words = Vec::new();
     let mut action = Action::Settings;
     if other_settings(&entry.settings) != other_settings(&service.settings) {
         words.push("settings changed".to_owned());
     } else if !entry.tls.is_same(tls) {
         words.push("the files of service.tls changed".to_owned());
+    } else if entry.preview.as_ref() != preview {
+        words.push("the token of service.preview changed".to_owned());
     }
     for slot in Slot::BOTH {
         if service.replaced[slot] {

@@ -24,6 +24,8 @@ impl Controller {
             match effect {
                 Effect::RunGate { op, change } => self.start_gate(service, op, change),
                 Effect::WriteJournal { op, change, generation, forced } => {
+                    // Nobody is to be told that the slot is safe to delete while it is being opened.
+                    self.show();
                     let event = self.write_journal(service, op, change, generation, forced).await;
                     if let Some(entry) = self.entries.get_mut(service) {
                         waiting.extend(entry.machine.step(event));

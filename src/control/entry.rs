@@ -11,7 +11,7 @@ use crate::{
     config::{EndpointSettings, ServiceSettings, SlotSettings},
     ids::{PerSlot, ServiceName, Slot},
     switch::Machine,
-    table::{Service, SlotTable},
+    table::{Preview, Service, SlotTable},
     telemetry::Registry,
     upstream::{
         Endpoint, TlsClient, Turnstile,
@@ -41,6 +41,8 @@ pub(super) struct Entry {
     pub(super) tls: Arc<TlsClient>,
     /// What `service.gate.golden` names.
     pub(super) golden: Option<Arc<Set>>,
+    /// Who may choose a slot.
+    pub(super) preview: Option<Arc<Preview>>,
     /// What the table holds of it.
     pub(super) published: Arc<Service>,
 }
@@ -139,6 +141,7 @@ impl Entry {
         machine: Machine,
         slots: PerSlot<SlotEntry>,
         tls: Arc<TlsClient>,
+        preview: Option<Arc<Preview>>,
         around: &Surroundings,
     ) -> Self {
         let standby = |slot| {
@@ -146,6 +149,7 @@ impl Entry {
                 slot,
                 version: None,
                 endpoints: Vec::new(),
+                is_open: false,
                 tenure: Arc::new(Tenure::standby(slot)),
                 metrics: around.registry.slot(&settings.name, slot, slots[slot].contents.version.as_deref()),
                 turnstile: slots[slot].turnstile.clone(),
@@ -156,8 +160,9 @@ impl Entry {
             generation: machine.generation(),
             active: machine.active(),
             slots: PerSlot::from_fn(standby),
+            preview: preview.clone(),
         });
-        let mut entry = Self { settings, file_active, machine, slots, tls, golden: None, published };
+        let mut entry = Self { settings, file_active, machine, slots, tls, golden: None, preview, published };
         entry.refresh(None, around);
         entry
     }
@@ -167,44 +172,54 @@ impl Entry {
     }
 
     /// Rebuilds what the table is to hold, after machine, contents or settings changed. Tenures that the new table does
-    /// not serve any more go to `past`; the publisher retires them.
+    /// not have open any more go to `past`; the publisher retires them.
     pub(super) fn refresh(&mut self, old_settings: Option<&ServiceSettings>, around: &Surroundings) {
-        let (settings, active, before) = (self.settings.clone(), self.machine.active(), self.published.clone());
+        let (settings, before) = (self.settings.clone(), self.published.clone());
         let slots = PerSlot::from_fn(|slot| {
             let old_settings = old_settings.or(Some(&settings)).filter(|_| !self.slots[slot].endpoints.is_empty());
             self.slots[slot].turnstile.resize(settings.limits.concurrency);
             self.slots[slot].equip(&settings.name, slot, &settings, old_settings, &self.tls, around);
-            self.slot_table(slot, slot == active, &before, around)
+            self.slot_table(slot, &before, around)
         });
-        self.published = Arc::new(Service { settings, generation: self.machine.generation(), active, slots });
+        let (generation, active) = (self.machine.generation(), self.machine.active());
+        let preview = self.preview.clone();
+        self.published = Arc::new(Service { settings, generation, active, slots, preview });
     }
 
-    fn slot_table(&mut self, slot: Slot, is_active: bool, before: &Service, around: &Surroundings) -> Arc<SlotTable> {
+    /// The slot as the table is to have it: as before, or with a tenure of its own.
+    ///
+    /// A slot that stands by is open only to previews of what has never served. What has served takes nothing new once
+    /// it is left (P4). A tenure that previews hold goes on when the slot becomes active: the endpoints are the same.
+    fn slot_table(&mut self, slot: Slot, before: &Service, around: &Surroundings) -> Arc<SlotTable> {
         let old = &before.slots[slot];
-        let entry = &mut self.slots[slot];
-        let version = entry.contents.version.as_deref();
-        let metrics = around.registry.slot(&self.settings.name, slot, version);
-        let same_endpoints = old.endpoints.iter().map(|one| one.id).eq(entry.endpoints.iter().map(|one| one.id));
-        let served = !old.tenure.is_retired();
-        if same_endpoints && served == is_active && Arc::ptr_eq(&old.metrics, &metrics) {
-            return old.clone();
-        }
-        if served {
-            entry.past.push(old.tenure.clone());
-            self.watch(slot, &old.tenure, around);
-        }
+        let is_active = slot == self.machine.active();
+        let served_before = old.is_open && before.active == slot;
+        let may_preview = self.preview.is_some();
         let entry = &mut self.slots[slot];
         if is_active {
             entry.served = true;
-            if !served {
+            if !served_before {
                 entry.cut = 0;
             }
         }
-        let tenure = if is_active { Tenure::new(slot, around.workers) } else { Tenure::standby(slot) };
+        let is_open = is_active || (may_preview && entry.is_occupied() && !entry.served);
+        let is_left = served_before && !is_active;
+        let metrics = around.registry.slot(&self.settings.name, slot, entry.contents.version.as_deref());
+        let same_endpoints = old.endpoints.iter().map(|one| one.id).eq(entry.endpoints.iter().map(|one| one.id));
+        if same_endpoints && old.is_open == is_open && !is_left && Arc::ptr_eq(&old.metrics, &metrics) {
+            return old.clone();
+        }
+        if old.is_open {
+            entry.past.push(old.tenure.clone());
+            self.watch(slot, &old.tenure, around);
+        }
+        let entry = &self.slots[slot];
+        let tenure = if is_open { Tenure::new(slot, around.workers) } else { Tenure::standby(slot) };
         Arc::new(SlotTable {
             slot,
             version: version_value(entry.contents.version.as_deref()),
             endpoints: entry.endpoints.clone(),
+            is_open,
             tenure: Arc::new(tenure),
             metrics,
             turnstile: entry.turnstile.clone(),

@@ -241,7 +241,9 @@ impl Handle {
         let mut overview = self.inner.overview.clone();
         while let Ok(view) = self.view(name) {
             overview.mark_unchanged();
-            if view.drain(slot).safe_to_delete {
+            // What takes previews drains only when it is emptied; to wait for that leads nowhere.
+            let only_previews = view.takes_previews(slot) && !view.slots[slot].is_draining();
+            if view.drain(slot).safe_to_delete || only_previews {
                 return;
             }
             let pending: Vec<_> =
@@ -265,7 +267,7 @@ impl Handle {
     /// Cuts what still runs on a slot after a while; without `cut_after`, only says how the drain stands.
     ///
     /// # Errors
-    /// `not_found`; `refused` for the active slot; `invalid` for a bad duration.
+    /// `not_found`; `refused` for the active slot and for one that takes previews; `invalid` for a bad duration.
     pub async fn begin_drain(
         &self,
         name: &str,
@@ -278,6 +280,10 @@ impl Handle {
             let message = format!("slot {slot} of service {name} is active; what runs there is not to be drained");
             let hint = format!("switch to {} first", slot.other());
             return Err(Problem::new(ProblemKind::Refused, message).hint(hint));
+        }
+        if request.cut_after.is_some() && view.takes_previews(slot) {
+            let message = format!("slot {slot} of service {name} stands by and takes previews; it does not drain");
+            return Err(Problem::new(ProblemKind::Refused, message).hint("empty the slot first"));
         }
         if let Some(text) = &request.cut_after {
             let limit = duration(text, "cut_after")?;

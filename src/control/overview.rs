@@ -45,6 +45,8 @@ pub(super) struct SlotView {
     version: Option<String>,
     served: bool,
     cut: u64,
+    /// Requests may start here, as far as this snapshot knows: it is never the first to say that they may not.
+    is_open: bool,
     pub(super) endpoints: Vec<Arc<Endpoint>>,
     /// The slot's own and those before it that are not drained.
     pub(super) tenures: Vec<Arc<Tenure>>,
@@ -110,7 +112,7 @@ impl ServiceView {
         let view = &self.slots[slot];
         if slot == self.active {
             SlotPhase::Active
-        } else if !view.is_drained() {
+        } else if view.is_draining() {
             SlotPhase::Draining
         } else if view.endpoints.is_empty() {
             SlotPhase::Empty
@@ -132,11 +134,19 @@ impl ServiceView {
             (false, format!("a change is under way: {words}"))
         } else if view.is_drained() {
             (true, "nothing runs on the slot and nothing new can start there".to_owned())
+        } else if view.is_open {
+            (false, previews_in_words(in_flight))
         } else {
             (false, format!("{} still running", count_in_words(in_flight)))
         };
         let serves_on = slot == self.active && !self.leaving;
-        DrainStatus { in_flight, oldest_ms: None, cut: view.cut(), safe_to_delete, serves_on, why }
+        let takes_previews = self.takes_previews(slot);
+        DrainStatus { in_flight, oldest_ms: None, cut: view.cut(), safe_to_delete, serves_on, takes_previews, why }
+    }
+
+    /// True while the slot stands by and callers may choose it.
+    pub(super) fn takes_previews(&self, slot: Slot) -> bool {
+        slot != self.active && self.slots[slot].is_open
     }
 
     fn rollback(&self) -> RollbackStatus {
@@ -157,14 +167,20 @@ impl SlotView {
             version: entry.contents.version.clone(),
             served: entry.served,
             cut: entry.cut,
+            is_open: own.is_open,
             endpoints: entry.endpoints.clone(),
             tenures: entry.past.iter().chain([&own.tenure]).cloned().collect(),
             turnstile: own.turnstile.clone(),
         }
     }
 
-    pub(super) fn is_drained(&self) -> bool {
-        self.tenures.iter().all(|tenure| tenure.is_drained())
+    /// True while something runs that began before the slot was left or filled anew.
+    pub(super) fn is_draining(&self) -> bool {
+        self.tenures.iter().any(|tenure| tenure.is_retired() && !tenure.is_drained())
+    }
+
+    fn is_drained(&self) -> bool {
+        !self.is_open && self.tenures.iter().all(|tenure| tenure.is_drained())
     }
 
     fn in_flight(&self) -> InFlight {
@@ -193,6 +209,15 @@ fn endpoint_status(endpoint: &Endpoint, now: Instant) -> EndpointStatus {
         probed_ms_ago: view.probed.map(|at| now.saturating_duration_since(at).as_millis() as u64),
         ejected_for_ms: endpoint.ejected_for(now).map(|left| left.as_millis() as u64),
     }
+}
+
+/// Why a slot that callers may choose is not safe to delete, and what makes it so.
+fn previews_in_words(in_flight: InFlight) -> String {
+    let running = match in_flight.total {
+        0 => String::new(),
+        _ => format!("{} still running, and ", count_in_words(in_flight)),
+    };
+    format!("{running}previews may reach it; empty the slot first (PUT it with `\"endpoints\": []`)")
 }
 
 fn count_in_words(in_flight: InFlight) -> String {
@@ -275,5 +300,7 @@ mod tests {
         let some = InFlight { unary: 1, stream: 2, tunnel: 0, total: 3 };
         assert_eq!(count_in_words(some), "1 request, 2 streams");
         assert_eq!(count_in_words(InFlight::default()), "0 requests");
+        assert!(previews_in_words(some).starts_with("1 request, 2 streams still running, and previews may"));
+        assert!(previews_in_words(InFlight::default()).starts_with("previews may reach it"));
     }
 }

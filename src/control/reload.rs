@@ -12,6 +12,7 @@ use super::{
     gates::{GoldenSets, read_golden_files, whole_gate},
     message::ReloadGates,
     plan::{Known, KnownSlot, ServicePlan, plan},
+    preview::{Previews, read_preview_tokens},
     record,
     tls::{TlsClients, read_tls_files},
 };
@@ -22,6 +23,7 @@ use crate::{
     net::tls::{PreparedListeners, TlsListeners},
     store::{ServiceRecord, State},
     switch::{self, Machine},
+    table::Preview,
     upstream::{Endpoint, TlsClient},
 };
 
@@ -34,6 +36,7 @@ pub(super) struct ReloadJob {
     listeners: PreparedListeners,
     pub(super) tls: TlsClients,
     golden: GoldenSets,
+    pub(super) previews: Previews,
 }
 
 /// What a whole file comes to.
@@ -48,11 +51,14 @@ impl Controller {
     pub(super) async fn found(&mut self, loaded: Loaded, recovered: Option<State>) -> Result<(), StartError> {
         let tls = read_tls_files(&loaded, &self.config_path).map_err(|bad| StartError::Plan(bad.to_string()))?;
         let golden = read_golden_files(&loaded, &self.config_path).map_err(|bad| StartError::Plan(bad.to_string()))?;
+        let previews =
+            read_preview_tokens(&loaded, &self.config_path).map_err(|bad| StartError::Plan(bad.to_string()))?;
         let records = recovered.map(|state| state.services).unwrap_or_default();
         let mut lines = Vec::new();
         for settings in &loaded.settings.services {
             let record = records.get(&settings.name);
-            let mut entry = self.found_entry(settings, record, client(&tls, &settings.name))?;
+            let mut entry =
+                self.found_entry(settings, record, client(&tls, &settings.name), previews.get(&settings.name))?;
             entry.golden = golden.get(&settings.name).cloned();
             lines.extend(found_line(&entry, record, &self.file_actor()));
             self.entries.insert(settings.name.clone(), entry);
@@ -76,13 +82,14 @@ impl Controller {
         settings: &Arc<ServiceSettings>,
         record: Option<&ServiceRecord>,
         tls: Arc<TlsClient>,
+        preview: Option<&Arc<Preview>>,
     ) -> Result<Entry, StartError> {
         let slots = record.and_then(|record| {
             let (blue, green) = (record::to_contents(&record.slots.blue), record::to_contents(&record.slots.green));
             Some((record, PerSlot { blue: blue?, green: green? }))
         });
         let Some((record, slots)) = slots else {
-            return Ok(self.new_entry(settings, Generation(1), tls));
+            return Ok(self.new_entry(settings, Generation(1), tls, preview));
         };
         let known = Known {
             active: record.active,
@@ -100,15 +107,21 @@ impl Controller {
             let served = record.slots[slot].served && !plan.replaced[slot];
             SlotEntry::new(plan.contents[slot].clone(), settings.slots[slot].clone(), served)
         });
-        Ok(Entry::new(settings.clone(), settings.active, machine, slots, tls, &self.around))
+        Ok(Entry::new(settings.clone(), settings.active, machine, slots, tls, preview.cloned(), &self.around))
     }
 
-    fn new_entry(&self, settings: &Arc<ServiceSettings>, generation: Generation, tls: Arc<TlsClient>) -> Entry {
+    fn new_entry(
+        &self,
+        settings: &Arc<ServiceSettings>,
+        generation: Generation,
+        tls: Arc<TlsClient>,
+        preview: Option<&Arc<Preview>>,
+    ) -> Entry {
         let occupied = PerSlot::from_fn(|slot| !settings.slots[slot].endpoints.is_empty());
         let machine = Machine::new(generation, settings.active, None, occupied);
         let slots =
             PerSlot::from_fn(|slot| SlotEntry::new(settings.slots[slot].clone(), settings.slots[slot].clone(), false));
-        Entry::new(settings.clone(), settings.active, machine, slots, tls, &self.around)
+        Entry::new(settings.clone(), settings.active, machine, slots, tls, preview.cloned(), &self.around)
     }
 
     pub(super) fn file_actor(&self) -> String {
@@ -132,8 +145,9 @@ impl Controller {
         {
             let (path, listeners) = (self.config_path.clone(), self.tls.clone());
             match tokio::task::spawn_blocking(move || read(&path, &listeners)).await {
-                Ok((_, Ok(NamedFiles { loaded, listeners, tls, golden }))) => {
-                    self.reload = Some(ReloadJob { loaded, waiter, gates: Vec::new(), listeners, tls, golden });
+                Ok((_, Ok(NamedFiles { loaded, listeners, tls, golden, previews }))) => {
+                    let gates = Vec::new();
+                    self.reload = Some(ReloadJob { loaded, waiter, gates, listeners, tls, golden, previews });
                     self.advance_reload().await;
                 }
                 Ok((content, Err(problems))) => {
@@ -236,11 +250,16 @@ impl Controller {
             if let Some(entry) = self.entries.get_mut(&name) {
                 entry.golden = job.golden.get(&name).cloned();
             }
-            self.revise(&name, service, client(&job.tls, &name)).await;
+            self.revise(&name, service, client(&job.tls, &name), job.previews.get(&name)).await;
         }
         for settings in &job.loaded.settings.services {
             if !self.entries.contains_key(&settings.name) {
-                let mut entry = self.new_entry(settings, Generation(1), client(&job.tls, &settings.name));
+                let mut entry = self.new_entry(
+                    settings,
+                    Generation(1),
+                    client(&job.tls, &settings.name),
+                    job.previews.get(&settings.name),
+                );
                 entry.golden = job.golden.get(&settings.name).cloned();
                 self.entries.insert(settings.name.clone(), entry);
             }
@@ -319,9 +338,16 @@ impl Controller {
         }
     }
 
-    async fn revise(&mut self, name: &ServiceName, service: ServicePlan, tls: Arc<TlsClient>) {
+    async fn revise(
+        &mut self,
+        name: &ServiceName,
+        service: ServicePlan,
+        tls: Arc<TlsClient>,
+        preview: Option<&Arc<Preview>>,
+    ) {
         let Some(entry) = self.entries.get_mut(name) else { return };
-        let changed = change_of(entry, &service, &tls).is_some();
+        let changed = change_of(entry, &service, &tls, preview).is_some();
+        entry.preview = preview.cloned();
         if !entry.tls.is_same(&tls) {
             entry.tls = tls;
         }
@@ -379,6 +405,7 @@ struct NamedFiles {
     listeners: PreparedListeners,
     tls: TlsClients,
     golden: GoldenSets,
+    previews: Previews,
 }
 
 /// Reads the file, and the files that it names: what tells its content from another, and what it means.
@@ -392,8 +419,9 @@ fn read(path: &Path, listeners: &TlsListeners) -> (String, Result<NamedFiles, Pr
         let listeners = listeners.load(path, &loaded)?;
         let tls = read_tls_files(&loaded, path)?;
         let golden = read_golden_files(&loaded, path)?;
+        let previews = read_preview_tokens(&loaded, path)?;
         loaded.warnings.extend(listeners.warnings());
-        Ok(NamedFiles { loaded, listeners, tls, golden })
+        Ok(NamedFiles { loaded, listeners, tls, golden, previews })
     };
     (content.hash.clone(), meaning())
 }

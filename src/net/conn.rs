@@ -65,6 +65,10 @@ pub struct ClientConn {
     head_end: AtomicU64,
     next_head: AtomicU64,
     body_end: AtomicU64,
+    /// Bytes of the client's that have been read.
+    read: AtomicU64,
+    /// Its task keeps no buffers: it rests already, or there are none yet.
+    resting: AtomicBool,
     /// Wakes the connection's task.
     pub(super) waker: OnceLock<Waker>,
 }
@@ -99,6 +103,8 @@ impl ClientConn {
             head_end: AtomicU64::new(UNKNOWN),
             next_head: AtomicU64::new(0),
             body_end: AtomicU64::new(UNKNOWN),
+            read: AtomicU64::new(0),
+            resting: AtomicBool::new(true),
             waker: OnceLock::new(),
         }
     }
@@ -181,6 +187,33 @@ impl ClientConn {
     /// True if the bytes at this place are known to be the first of a head.
     pub(super) fn expects_head_at(&self, place: u64) -> bool {
         self.next_head.load(Relaxed) == place || self.body_end.load(Relaxed) == place
+    }
+
+    /// So many bytes have been read by now.
+    pub(super) fn note_place(&self, place: u64) {
+        self.read.store(place, Relaxed);
+    }
+
+    pub(super) fn set_resting(&self, resting: bool) {
+        self.resting.store(resting, Relaxed);
+    }
+
+    #[cfg(test)]
+    pub(super) fn is_resting(&self) -> bool {
+        self.resting.load(Relaxed)
+    }
+
+    /// True if its task could let go of its buffers: HTTP/1.1, no request is open, the last one is known to have been
+    /// read to its very end, and nothing waits to be written.
+    pub(super) fn may_rest(&self) -> bool {
+        self.doing() == Doing::Idle
+            && !self.resting.load(Relaxed)
+            && self.is_http1()
+            && self.expects_head_at(self.read.load(Relaxed))
+            && !self.is_blocked.load(Relaxed)
+            && self.blocked_for_ms().is_none()
+            && !self.lingers()
+            && !self.is_cut()
     }
 
     pub(super) fn take_interim(&self) -> Option<Vec<u8>> {

@@ -85,6 +85,26 @@ impl Downstream {
         self.refused = None;
     }
 
+    pub(super) fn is_in_clear(&self) -> bool {
+        self.stream.as_ref().is_some_and(|stream| stream.in_clear().is_some())
+    }
+
+    /// Puts bytes back that were read and not used; they will be looked at again.
+    pub(super) fn unread(&mut self, bytes: Bytes) {
+        if !bytes.is_empty() {
+            self.read -= bytes.len() as u64;
+            self.early = bytes.into();
+        }
+    }
+
+    /// Ready when there is something to be read, be it the end. Cancel-safe.
+    pub(super) fn poll_word(&self, cx: &mut Context<'_>) -> Poll<()> {
+        match &self.stream {
+            Some(stream) if self.early.is_empty() => stream.poll_word(cx),
+            _ => Poll::Ready(()),
+        }
+    }
+
     fn stream(&mut self) -> io::Result<Pin<&mut Stream>> {
         self.stream.as_mut().map(Pin::new).ok_or_else(|| io::ErrorKind::NotConnected.into())
     }
@@ -94,6 +114,7 @@ impl Downstream {
         self.hangup.note_read();
         let start = self.read;
         self.read += bytes.len() as u64;
+        self.conn.note_place(self.read);
         if !self.conn.is_http1() {
             return if begins_with_settings(bytes, start) {
                 Ok(())

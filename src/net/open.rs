@@ -127,7 +127,7 @@ async fn in_time<T>(
     loop {
         match until_order(step.as_mut(), watched).await {
             Ok(outcome) => return outcome,
-            Err(Order::Look) => {}
+            Err(Order::Rest | Order::Look) => {}
             Err(order @ (Order::Announce | Order::Finish)) => *held = (*held).max(Some(order)),
             Err(Order::Expire | Order::Sever) => return Err(Failure::Late { kind }),
         }

@@ -20,26 +20,21 @@ use hyper::{
     service::Service,
 };
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::TcpStream,
-};
+use tokio::{io::AsyncReadExt as _, net::TcpStream};
 
 use super::{
     ClientConn, Patrol,
     abort::Abortable,
     conn::Doing,
     downstream::Downstream,
+    h1::serve_h1,
     open::{Opened, open},
     patrol::{Order, Watched},
     refusal::{HeadLimits, Refusals},
     stream::Stream,
     tls::ServerTls,
 };
-use crate::{
-    config::settings::ClientRules,
-    telemetry::{FailureKind, Registry},
-};
+use crate::{config::settings::ClientRules, telemetry::Registry};
 
 /// The client connection preface of HTTP/2 (RFC 9113 section 3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -140,17 +135,14 @@ pub async fn serve<M, S, B>(
             None => return,
         },
     };
-    let in_clear = stream.in_clear().is_some();
-    let io = TokioIo::new(Downstream::new(stream, early, watched.conn.clone(), rules.head));
+    let stream = Downstream::new(stream, early, watched.conn.clone(), rules.head);
     let service = service(watched.conn.clone());
     if is_http2 {
         watched.conn.set_http2(rules.clients.limits.resets_max);
-        serve_h2(rules.h2.serve_connection(io, service), &watched).await;
+        let conn = rules.h2.serve_connection(TokioIo::new(stream), service);
+        Box::pin(serve_h2(conn, &watched)).await;
     } else {
-        // An HTTP/2 connection is ended stream by stream, each in a task of its own.
-        // What the end of a TLS stream means cannot be asked of the socket: there it is the client's end.
-        let conn = rules.h1.clone().half_close(in_clear).serve_connection(io, service).with_upgrades();
-        Abortable::new(serve_h1(conn, &watched, refusals)).await;
+        serve_h1(stream, service, &rules.h1, &watched, refusals).await;
     }
 }
 
@@ -168,7 +160,7 @@ async fn tell_protocol(stream: &mut Stream, early: &mut BytesMut, watched: &Watc
         match until_order(read, watched).await {
             Ok(Ok(bytes)) if bytes > 0 => watched.conn.note_read(),
             Ok(_) => return None,
-            Err(Order::Look | Order::Announce) => continue,
+            Err(Order::Rest | Order::Look | Order::Announce) => continue,
             Err(Order::Finish) if watched.conn.doing() == Doing::Head => continue,
             Err(Order::Finish | Order::Expire | Order::Sever) => return None,
         }
@@ -186,55 +178,6 @@ pub(super) async fn until_order<F: Future>(mut future: Pin<&mut F>, watched: &Wa
     .await
 }
 
-async fn serve_h1<S, B>(
-    mut conn: http1::UpgradeableConnection<TokioIo<Downstream>, S>,
-    watched: &Watched,
-    refusals: &impl Refusals,
-) where
-    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + 'static,
-    B: Body<Data = Bytes> + 'static,
-    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-{
-    let mut timed_out = None;
-    poll_fn(|cx| {
-        // The task's waker stays the same for its life.
-        watched.conn.waker.get_or_init(|| cx.waker().clone());
-        Poll::Ready(())
-    })
-    .await;
-    loop {
-        match until_order(Pin::new(&mut conn), watched).await {
-            Ok(Ok(())) => break,
-            Ok(Err(error)) => {
-                // What the client sent could not be read to its end; the 4xx that says so must reach it.
-                watched.conn.must_linger();
-                tracing::debug!(%error, client = %watched.conn.peer, "A client connection ended with an error.");
-                break;
-            }
-            Err(Order::Look | Order::Announce) => {}
-            Err(Order::Sever) => return,
-            Err(Order::Expire) if watched.conn.doing() == Doing::Head => {
-                timed_out = Some(FailureKind::HeaderTimeout);
-                break;
-            }
-            Err(Order::Finish | Order::Expire) => Pin::new(&mut conn).graceful_shutdown(),
-        }
-    }
-    let Some(parts) = conn.into_parts() else { return };
-    let stream = parts.io.into_inner();
-    if let Some(kind) = timed_out.or(stream.refused()) {
-        watched.conn.must_linger();
-        refuse_head(stream, &refusals.refuse(watched.conn.peer, kind)).await;
-    }
-}
-
-/// Tells the client why its head was not taken. It may be gone; there is nobody to tell then.
-async fn refuse_head(mut stream: Downstream, answer: &[u8]) {
-    stream.speak();
-    let _ = stream.write_all(answer).await;
-    let _ = stream.shutdown().await;
-}
-
 async fn serve_h2<S, B>(conn: http2::Connection<TokioIo<Downstream>, S, LocalExec>, watched: &Watched)
 where
     S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + 'static,
@@ -250,7 +193,7 @@ where
                 tracing::debug!(%error, client = %watched.conn.peer, "A client's HTTP/2 connection ended with an error.");
                 return;
             }
-            Err(Order::Look) => {}
+            Err(Order::Rest | Order::Look) => {}
             Err(Order::Sever) => return,
             // GOAWAY with the highest id, a PING, then the final GOAWAY; streams that are open go on (RFC 9113 section 6.8).
             Err(Order::Announce | Order::Finish | Order::Expire) => conn.as_mut().graceful_shutdown(),

@@ -67,6 +67,12 @@ impl Stream {
         }
     }
 
+    /// Ready when there is something to be read, be it the end or an error. Under TLS nothing may have been left in the
+    /// session: the last read found nothing.
+    pub(super) fn poll_word(&self, cx: &mut Context<'_>) -> Poll<()> {
+        self.socket().stream.poll_read_ready(cx).map(drop)
+    }
+
     /// Makes the close a reset that leaves nothing behind.
     pub(super) fn set_zero_linger(&self) -> io::Result<()> {
         self.socket().stream.set_zero_linger()

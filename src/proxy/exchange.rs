@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use http::{HeaderValue, Method, Version};
+use http::{HeaderMap, HeaderValue, Method, Version};
 use http_body::Body as _;
 use hyper::body::Incoming;
 
@@ -59,6 +59,8 @@ pub(super) struct Exchange {
     call_limit: Option<Duration>,
     /// The peer's word about the client is taken.
     pub(super) peer_is_trusted: bool,
+    /// The caller chose its slot.
+    pub(super) chosen: Cell<bool>,
     /// Kept only for the access log.
     line: Option<Line>,
     /// The client waits to be asked for its body.
@@ -85,10 +87,7 @@ impl Exchange {
         let peer = client.conn.peer;
         let peer_is_trusted = worker.trusts(peer);
         let line = worker.access.as_ref().map(|_| Line {
-            client: match peer_is_trusted {
-                true => headers::client_behind(&request.headers, peer, |address| worker.trusts(address)),
-                false => peer,
-            },
+            client: client_of(worker, peer, peer_is_trusted, &request.headers),
             method: request.method.clone(),
             path: request.uri.path().into(),
         });
@@ -100,6 +99,7 @@ impl Exchange {
             is_grpc,
             call_limit: if is_grpc { deadline::of_call(&request.headers) } else { None },
             peer_is_trusted,
+            chosen: Cell::new(false),
             line,
             expectation: OnceCell::new(),
             held: RefCell::new(None),
@@ -113,6 +113,11 @@ impl Exchange {
 
     pub(super) fn peer(&self) -> IpAddr {
         self.client.conn.peer
+    }
+
+    /// The client's address, as far as trusted proxies tell it. To be asked before the forwarding fields are set.
+    pub(super) fn client_address(&self, fields: &HeaderMap) -> IpAddr {
+        client_of(&self.worker, self.peer(), self.peer_is_trusted, fields)
     }
 
     /// The request has a slot. An earlier one is given back.
@@ -256,6 +261,14 @@ impl Exchange {
             });
         }
     }
+}
+
+/// The client itself, if a trusted proxy tells of it.
+fn client_of(worker: &Worker, peer: IpAddr, peer_is_trusted: bool, fields: &HeaderMap) -> IpAddr {
+    if !peer_is_trusted {
+        return peer;
+    }
+    headers::client_behind(fields, peer, |address| worker.trusts(address))
 }
 
 impl Drop for Exchange {

@@ -172,10 +172,11 @@ impl Courier<'_> {
         self.exchange.held().ok_or_else(|| internal("the request has no slot"))
     }
 
-    /// The slot that serves now, for a request that has to be sent anew after a switch has left its own (E15).
+    /// The slot that serves now, for a request that has to be sent anew after a switch has left its own (E15). Who chose
+    /// a slot gets that one or a refusal.
     pub(super) fn move_on(&mut self) -> Result<(), Failure> {
         let head = self.routed.as_ref().or(self.head.as_ref()).ok_or_else(|| internal("the request is out"))?;
-        let renewed = assign::assign(&self.exchange.worker, head, Instant::now())?;
+        let renewed = assign::again(self.exchange, head, Instant::now())?;
         self.exchange.hold(renewed.clone());
         self.rewrite(&renewed)
     }

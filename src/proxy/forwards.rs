@@ -10,7 +10,8 @@ use super::{body::AnswerBody, exchange::Exchange, headers};
 /// What a reverse proxy has something to say to.
 pub(super) const METHODS: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS, TRACE";
 /// Fields that are nobody's business but their receiver's; a trace does not show them (RFC 9110 section 9.3.8).
-const SECRETS: [HeaderName; 3] = [header::AUTHORIZATION, header::COOKIE, header::PROXY_AUTHORIZATION];
+const SECRETS: [HeaderName; 4] =
+    [header::AUTHORIZATION, header::COOKIE, header::PROXY_AUTHORIZATION, headers::X_VERDIGRIS_TOKEN];
 
 /// Where a request with `Max-Forwards` ends.
 #[derive(Debug, PartialEq, Eq)]
@@ -73,6 +74,7 @@ mod tests {
             .uri("/a?b")
             .header("max-forwards", value)
             .header("cookie", "secret")
+            .header("x-verdigris-token", "secret")
             .header("x-a", "1")
             .body(())
             .unwrap()

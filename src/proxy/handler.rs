@@ -11,7 +11,7 @@ use super::{
     assign,
     body::AnswerBody,
     exchange::{Client, Exchange},
-    forward, forwards, headers, http2, route,
+    forward, forwards, headers, http2, preview, route,
     worker::Worker,
 };
 
@@ -47,7 +47,10 @@ async fn pass(
     if forwards::step(&mut head) == forwards::Reach::Here {
         return Ok(forwards::answer(exchange, &head));
     }
-    let held = assign::assign(&exchange.worker, &head, exchange.started)?;
+    let held = assign::first(exchange, &head)?;
+    if let Some(rules) = &held.service.service.preview {
+        preview::keep_token(rules, &mut head.headers);
+    }
     exchange.hold(held);
     let upgrade = headers::upgrade_wanted(head.version, &head.headers);
     headers::end_hop(&mut head.headers);

@@ -2,7 +2,7 @@
 //!
 //! handler → route → assign → turn → forward → body, one direction; `exchange` is what a request carries along and what
 //! writes its record at the end, whatever happened. `forward` makes attempts: `outgoing` is the request of one, `retry`
-//! and `outcome` judge how it went, `incoming` is the answer that is passed on. `headers` and `rewrite` change heads,
+//! and `outcome` judge how it went, `preview` says who may choose a slot, `incoming` is the answer that is passed on. `headers` and `rewrite` change heads,
 //! `interim` passes answers of class 1xx on, `accept` and `worker` are where clients come in.
 //!
 //! Invariants: the table is read once per attempt to get a lease and never held across a wait; an answer is written
@@ -28,6 +28,7 @@ mod interim;
 mod interrupt;
 mod outcome;
 mod outgoing;
+mod preview;
 mod replay;
 mod request_id;
 mod retry;

@@ -29,13 +29,13 @@ pub fn pointer() -> (Publisher, impl Fn() -> Reader + Clone + Send) {
 }
 
 impl Publisher {
-    /// Makes the table the one that requests read from here on, then retires the tenures it no longer serves.
+    /// Makes the table the one that requests read from here on, then retires the tenures it no longer has open.
     ///
     /// When this returns, every request that starts later reads this table or a newer one: P1.
     pub fn publish(&mut self, table: Arc<Table>) {
-        let kept: HashSet<*const _> = table.serving().map(|slot| Arc::as_ptr(&slot.tenure)).collect();
+        let kept: HashSet<*const _> = table.open().map(|slot| Arc::as_ptr(&slot.tenure)).collect();
         let old = self.pointer.swap(table);
-        for slot in old.serving().filter(|slot| !kept.contains(&Arc::as_ptr(&slot.tenure))) {
+        for slot in old.open().filter(|slot| !kept.contains(&Arc::as_ptr(&slot.tenure))) {
             slot.tenure.retire();
             // Who waits for a place there has to look for the slot that serves now.
             slot.turnstile.leave();

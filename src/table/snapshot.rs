@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use http::HeaderValue;
 
-use super::Routes;
+use super::{Preview, Routes};
 use crate::{
     config::settings::{MatchRule, ServiceSettings},
     ids::{Generation, PerSlot, Slot},
@@ -27,6 +27,8 @@ pub struct Service {
     pub generation: Generation,
     pub active: Slot,
     pub slots: PerSlot<Arc<SlotTable>>,
+    /// Who may choose a slot; `None`: nobody.
+    pub preview: Option<Arc<Preview>>,
 }
 
 /// One slot's endpoints during one tenure.
@@ -36,7 +38,8 @@ pub struct SlotTable {
     /// Ready to be put into `x-verdigris-version`.
     pub version: Option<HeaderValue>,
     pub endpoints: Vec<Arc<Endpoint>>,
-    /// Retired for a slot that stands by.
+    /// Requests may start here: it serves, or callers may choose it. If not, the tenure is a retired one.
+    pub is_open: bool,
     pub tenure: Arc<Tenure>,
     pub metrics: Arc<SlotMetrics>,
     /// Who may go in, and who waits. It belongs to what stands in the slot, so that it counts over tenures.
@@ -55,8 +58,8 @@ impl Table {
         Self { routes, services }
     }
 
-    /// The slots that serve.
-    pub fn serving(&self) -> impl Iterator<Item = &Arc<SlotTable>> {
-        self.services.iter().map(|service| &service.slots[service.active])
+    /// The slots where requests may start.
+    pub fn open(&self) -> impl Iterator<Item = &Arc<SlotTable>> {
+        self.services.iter().flat_map(|service| Slot::BOTH.map(|slot| &service.slots[slot])).filter(|slot| slot.is_open)
     }
 }

@@ -73,7 +73,13 @@ failure_kinds! {
     DeadlineExceeded = ("deadline_exceeded", 504, 4, Client),
     /// An HTTP/2 client reset more streams than `limits.resets_max`.
     ResetFlood = ("reset_flood", 429, 8, Client),
-    /// The active slot has no endpoint.
+    /// The caller may not choose a slot: neither its network nor its token is the service's.
+    PreviewDenied = ("preview_denied", 403, 7, Client),
+    /// `x-verdigris-slot` names no slot, or more than one.
+    PreviewInvalid = ("preview_invalid", 400, 3, Client),
+    /// The slot that the caller chose has served already, and takes nothing new.
+    PreviewUnavailable = ("preview_unavailable", 409, 9, Proxy),
+    /// The slot has no endpoint.
     SlotEmpty = ("slot_empty", 503, 14, Proxy),
     /// A gRPC call, and no endpoint of the slot speaks HTTP/2.
     NoGrpcAddress = ("no_grpc_address", 502, 12, Proxy),

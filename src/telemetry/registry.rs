@@ -284,7 +284,7 @@ impl Families {
                 self.counter(names::REQUESTS, &with(("code", class)), count);
             }
         }
-        for (kind, count) in FailureKind::ALL.iter().zip(sums.failures) {
+        for (kind, count) in FailureKind::ALL.iter().zip(sums.failures.0) {
             if count > 0 || *kind == FailureKind::UpstreamConnect {
                 self.counter(names::FAILURES, &with(("kind", kind.as_str())), count);
             }

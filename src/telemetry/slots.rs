@@ -34,10 +34,20 @@ pub struct SlotMetrics {
     shards: Box<[CachePadded<Shard>]>,
 }
 
+/// A value for each [`FailureKind`], by its discriminant: more of them than the standard library has a default for.
+#[derive(Clone, Debug)]
+pub(super) struct PerKind<T>(pub(super) [T; FailureKind::ALL.len()]);
+
+impl<T: Default> Default for PerKind<T> {
+    fn default() -> Self {
+        Self(std::array::from_fn(|_| T::default()))
+    }
+}
+
 #[derive(Debug, Default)]
 struct Shard {
     by_class: [AtomicU64; 6],
-    failures: [AtomicU64; FailureKind::ALL.len()],
+    failures: PerKind<AtomicU64>,
     replays: AtomicU64,
     replays_refused: AtomicU64,
     retries: AtomicU64,
@@ -64,7 +74,7 @@ pub(super) struct HistogramSum {
 #[derive(Clone, Debug, Default)]
 pub(super) struct SlotSums {
     pub(super) by_class: [u64; 6],
-    pub(super) failures: [u64; FailureKind::ALL.len()],
+    pub(super) failures: PerKind<u64>,
     pub(super) replays: u64,
     pub(super) replays_refused: u64,
     pub(super) retries: u64,
@@ -113,7 +123,7 @@ impl SlotMetrics {
 
     /// A request failed.
     pub fn failed(&self, worker: usize, kind: FailureKind) {
-        bump(&self.shards[worker].failures[kind as usize], 1);
+        bump(&self.shards[worker].failures.0[kind as usize], 1);
     }
 
     /// A request was sent again on a fresh connection.
@@ -138,7 +148,7 @@ impl SlotMetrics {
             for (total, counter) in sums.by_class.iter_mut().zip(&shard.by_class) {
                 *total += counter.load(Relaxed);
             }
-            for (total, counter) in sums.failures.iter_mut().zip(&shard.failures) {
+            for (total, counter) in sums.failures.0.iter_mut().zip(&shard.failures.0) {
                 *total += counter.load(Relaxed);
             }
             sums.replays += shard.replays.load(Relaxed);
@@ -166,7 +176,7 @@ mod tests {
         metrics.failed(1, FailureKind::UpstreamClosed);
         let sums = metrics.sums();
         assert_eq!((sums.by_class[2], sums.by_class[5]), (2, 1));
-        assert_eq!(sums.failures[FailureKind::UpstreamClosed as usize], 1);
+        assert_eq!(sums.failures.0[FailureKind::UpstreamClosed as usize], 1);
         assert_eq!((sums.duration.buckets[0], sums.duration.buckets[1], sums.duration.buckets[16]), (1, 1, 1));
         assert_eq!(sums.duration.sum_us, 100_001_001);
     }

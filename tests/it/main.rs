@@ -21,6 +21,7 @@ mod grpc;
 mod h2_wire;
 mod headers;
 mod house;
+mod preview;
 mod promises;
 mod proxy_protocol;
 mod queue;

@@ -22,7 +22,8 @@ MODELS = Path(__file__).parent / "models"
 class ModelServer:
     """Starts, stops and asks one MLServer. The ports stay the same over restarts."""
 
-    def __init__(self, name: str, repository: Path, directory: Path, ports: Ports) -> None:
+    def __init__(self, name: str, version: str, repository: Path, directory: Path, ports: Ports) -> None:
+        self.version = version
         self.name, self.http_port, self.grpc_port = name, ports.take(), ports.take()
         self._repository = directory / f"mlserver-{name}"
         self._hold, self._log = directory / f"{name}.hold", directory / f"mlserver-{name}.log"

@@ -16,6 +16,7 @@ import time
 from pathlib import Path
 from typing import Iterator, NamedTuple
 
+import gated
 from generator import Load
 from model_server import ModelServer
 from processes import Ports, Trouble
@@ -144,6 +145,35 @@ def lost_standby(stage: Stage, proxy: Verdigris) -> None:
     report.judge(load.records, changes, "v2")
 
 
+def golden(stage: Stage, proxy: Verdigris, poor: ModelServer) -> None:
+    """P3: a green that is ready but worse is refused by its golden requests, under load; the better one is accepted."""
+    report, green = stage.report, stage.green
+    report.chapter("a worse model is refused by its golden requests, a better one is accepted")
+    poor.start()
+    green.start()
+    report.check("the configuration is accepted", (reply := proxy.check()).code == 0, reply)
+    proxy.start()
+    with stage.load("golden", proxy) as load:
+        reply = proxy.run("test", "iris", "green")
+        report.check(f"`verdigris test` finds the worse model wrong, exit code {REFUSED}", reply.code == REFUSED, reply)
+        report.check("every endpoint says it is ready", "readiness passed" in reply.stdout, reply)
+        report.say(reply.stdout.strip().replace("\n", "\n     "))
+        _refused(report, proxy, "green", "its golden requests say that it is worse")
+        called = time.monotonic()
+        reply = proxy.run(
+            *("deploy", "iris", "green", "--endpoint", green.http_url, "--grpc", green.grpc_url),
+            *("--version", green.version, "--switch", "--wait-drained"),
+        )
+        report.check("`verdigris deploy --switch --wait-drained` of the better one", reply.code == 0, reply)
+        changes = [Change(green.version, called, reply.returned)]
+        report.say((reply.stderr + reply.stdout).strip().replace("\n", "\n     "))
+        load.flow(1)
+        reply = proxy.run("test", "iris", "green")
+        report.check("its gate passes", reply.code == 0, reply)
+        report.say(reply.stdout.strip().replace("\n", "\n     "))
+    report.judge(load.records, changes, "v1")
+
+
 def goodbye(stage: Stage, proxy: Verdigris) -> None:
     """SIGTERM ends an idle proxy cleanly."""
     stage.report.chapter("goodbye")
@@ -236,18 +266,23 @@ def play(binary: Path | None) -> None:
     report = Report()
     with _scratch() as directory, contextlib.ExitStack() as cleanup:
         trained, ports = train(directory / "models"), Ports()
-        blue = ModelServer("blue", trained.repositories["v1"], directory, ports)
-        green = ModelServer("green", trained.repositories["v2"], directory, ports)
-        cleanup.callback(blue.kill)
-        cleanup.callback(green.kill)
+        blue, green, poor = (
+            ModelServer(name, version, trained.repositories[version], directory, ports)
+            for name, version in (("blue", "v1"), ("green", "v2"), ("poor", "v0"))
+        )
+        for server in (blue, green, poor):
+            cleanup.callback(server.kill)
         stage = Stage(report, trained, directory, blue, green)
         try:
             control(stage)
             if binary is not None:
                 proxy = Verdigris(binary, blue, green, directory, ports)
                 cleanup.callback(proxy.kill)
-                for chapter in (refusals, storm, crash, lost_standby, goodbye):
+                for chapter in (refusals, storm, crash, lost_standby):
                     chapter(stage, proxy)
+                with gated.proxy(binary, blue, poor, trained.answers, directory, ports) as guarded:
+                    golden(stage, guarded, poor)
+                goodbye(stage, proxy)
         except Trouble as trouble:
             report.check("the run came to its end", False, trouble)
         if not report.close():

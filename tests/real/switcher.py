@@ -41,13 +41,14 @@ class State(NamedTuple):
 class Verdigris:
     """One proxy with one service, `iris`, that takes every request: gRPC calls have no model in their path."""
 
-    def __init__(self, binary: Path, blue: ModelServer, green: ModelServer, directory: Path, ports: Ports) -> None:
-        self._binary, self._directory = binary, directory / "verdigris"
+    def __init__(self, binary: Path, blue: ModelServer, green: ModelServer, directory: Path, ports: Ports, name: str = "verdigris", gate: str = "") -> None:
+        """`gate` are lines for `[service.gate]`."""
+        self._binary, self._directory = binary, directory / name
         self._directory.mkdir()
         self._config = self._directory / "verdigris.toml"
         listen, admin = f"127.0.0.1:{ports.take()}", f"127.0.0.1:{ports.take()}"
         self.http_url, self.grpc_url, self.admin_url = f"http://{listen}", f"h2c://{listen}", f"http://{admin}"
-        self._config.write_text(_toml(listen, admin, blue, green))
+        self._config.write_text(_toml(listen, admin, blue, green, gate))
         self._child: Child | None = None
 
     def start(self) -> float:
@@ -121,7 +122,7 @@ class Verdigris:
         return Reply(" ".join(arguments), done.returncode, done.stdout, done.stderr, called, time.monotonic())
 
 
-def _toml(listen: str, admin: str, blue: ModelServer, green: ModelServer) -> str:
+def _toml(listen: str, admin: str, blue: ModelServer, green: ModelServer, gate: str) -> str:
     return f"""\
 version = 1
 
@@ -140,14 +141,17 @@ active = "blue"
 
 [service.blue]
 endpoints = [{{ http = "{blue.http_url}", grpc = "{blue.grpc_url}" }}]
-version = "v1"
+version = "{blue.version}"
 
 [service.green]
 endpoints = [{{ http = "{green.http_url}", grpc = "{green.grpc_url}" }}]
-version = "v2"
+version = "{green.version}"
 
 [service.health]
 path = "/v2/models/iris/ready"
 grpc = "v2"
 interval = "500ms"
+
+[service.gate]
+{gate}
 """

@@ -1,7 +1,8 @@
-"""Trains the two versions of the iris model and lays them out as MLServer model repositories.
+"""Trains the versions of the iris model and lays them out as MLServer model repositories.
 
 Version v1 looks at two of the four measurements, v2 at all of them. They disagree on some flowers, so an answer shows
-by its content, not only by its label, which version made it.
+by its content, not only by its label, which version made it. Version v0 looks at one measurement, the least telling
+one: it is the model that nobody should ever meet.
 """
 
 import json
@@ -14,7 +15,7 @@ from sklearn.datasets import load_iris
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 
-COLUMNS = {"v1": [0, 1], "v2": [0, 1, 2, 3]}
+COLUMNS = {"v0": [1], "v1": [0, 1], "v2": [0, 1, 2, 3]}
 
 
 class Trained(NamedTuple):
@@ -38,7 +39,7 @@ def train(directory: Path) -> Trained:
         accuracy[version] = float(pipeline.score(iris.data, iris.target))
         repositories[version] = _lay_out(directory / version, version, pipeline)
     answers = directory / "answers.json"
-    answers.write_text(json.dumps({"rows": iris.data.tolist(), "predictions": predictions}))
+    answers.write_text(json.dumps({"rows": iris.data.tolist(), "classes": iris.target.tolist(), "predictions": predictions}))
     disagreements = sum(a != b for a, b in zip(predictions["v1"], predictions["v2"]))
     return Trained(repositories, answers, accuracy, disagreements)
 

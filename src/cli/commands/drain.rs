@@ -67,6 +67,9 @@ async fn wait(
         if answer.value.serves_on {
             return Err(serves_on(args));
         }
+        if answer.value.takes_previews {
+            return Err(takes_previews(args));
+        }
         if told != answer.value.why {
             told.clone_from(&answer.value.why);
             session.progress(&format!("{}: waiting: {told}", args.slot));
@@ -86,6 +89,15 @@ async fn wait(
 fn serves_on(args: &DrainArgs) -> CliError {
     let message = format!("slot {} of service {} is active; it drains only after a switch", args.slot, args.service);
     let hint = format!("switch to {} first: verdigris switch {}", args.slot.other(), args.service);
+    let problem = Box::new(Problem::new(ProblemKind::Refused, message).hint(hint));
+    CliError::Problem { json: serde_json::to_string_pretty(&problem).unwrap_or_default(), problem }
+}
+
+/// Nor does a slot that callers may choose.
+fn takes_previews(args: &DrainArgs) -> CliError {
+    let message =
+        format!("slot {} of service {} stands by and takes previews; it does not drain", args.slot, args.service);
+    let hint = "empty the slot first: PUT /v1/services/SERVICE/slots/SLOT with `{\"endpoints\": []}`";
     let problem = Box::new(Problem::new(ProblemKind::Refused, message).hint(hint));
     CliError::Problem { json: serde_json::to_string_pretty(&problem).unwrap_or_default(), problem }
 }

@@ -20,6 +20,7 @@ pub(in crate::cli) fn draining() -> DrainStatus {
         cut: 0,
         safe_to_delete: false,
         serves_on: false,
+        takes_previews: false,
         why: "2 requests still running".into(),
     }
 }

@@ -8,7 +8,7 @@ use toml::Spanned;
 use super::{Check, Span};
 use crate::{
     config::{
-        defaults, schema,
+        PreviewSettings, defaults, schema,
         settings::{
             DrainSettings, EndpointSettings, GateSettings, GrpcProbe, HealthSettings, HttpProbe, PoolSettings,
             ReplayPolicy, ServiceSettings, SlotSettings, Timeouts, UpstreamProtocol,
@@ -49,7 +49,15 @@ impl Check<'_> {
             request: self.request_rules(&given.request),
             answer: self.edits(&given.answer.remove, &given.answer.set, &given.answer.add),
             drain: DrainSettings { cut_after: self.unless_off(&given.drain.cut_after, None) },
+            preview: self.preview(&given.preview),
         })
+    }
+
+    /// `None` where it would let nobody in.
+    fn preview(&mut self, given: &schema::Preview) -> Option<PreviewSettings> {
+        let allow = self.networks(&given.allow);
+        let token_file = self.filled(&given.token_file).map(|path| self.beside_the_file(path));
+        (!allow.is_empty() || token_file.is_some()).then_some(PreviewSettings { allow, token_file })
     }
 
     fn name(&mut self, span: Span, given: &schema::Service) -> Option<ServiceName> {

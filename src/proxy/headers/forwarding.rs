@@ -7,7 +7,7 @@ use std::net::IpAddr;
 
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
-use super::{X_REQUEST_ID, X_VERDIGRIS_SLOT};
+use super::X_REQUEST_ID;
 use crate::proxy::exchange::Exchange;
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
@@ -33,7 +33,6 @@ pub(in crate::proxy) fn set_forwarding(fields: &mut HeaderMap, exchange: &Exchan
         }
     }
     fields.insert(X_REQUEST_ID, exchange.request_id.clone());
-    fields.remove(X_VERDIGRIS_SLOT);
 }
 
 const HTTP: HeaderValue = HeaderValue::from_static("http");

@@ -27,7 +27,7 @@ fn tokens<'a>(fields: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = 
 }
 
 /// Takes the hop-by-hop fields out, with all that `Connection` names (RFC 9110 section 7.6.1). `TE: trailers` stays,
-/// because trailers pass.
+/// because trailers pass. What is said to this proxy alone (the preview's fields) ends with them.
 ///
 /// Over HTTP/1.1 a `TE` that is passed on needs a `Connection` that names it (RFC 9110 section 10.1.4), which is set here.
 pub(in crate::proxy) fn end_hop(fields: &mut HeaderMap) {
@@ -54,11 +54,20 @@ pub(in crate::proxy) fn end_hop(fields: &mut HeaderMap) {
 }
 
 /// As many as `is_hop_by_hop` knows; a map has each name once.
-const HOP_BY_HOP_MAX: usize = 7;
+const HOP_BY_HOP_MAX: usize = 9;
 
 fn is_hop_by_hop(name: &HeaderName) -> bool {
-    let known =
-        ["connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade", "te", "http2-settings"];
+    let known = [
+        "connection",
+        "keep-alive",
+        "proxy-connection",
+        "transfer-encoding",
+        "upgrade",
+        "te",
+        "http2-settings",
+        "x-verdigris-slot",
+        "x-verdigris-token",
+    ];
     debug_assert_eq!(known.len(), HOP_BY_HOP_MAX);
     known.contains(&name.as_str())
 }
@@ -140,6 +149,9 @@ mod tests {
             ("te", "gzip, trailers"),
             ("transfer-encoding", "chunked"),
             ("upgrade", "websocket"),
+            ("x-verdigris-slot", "green"),
+            ("x-verdigris-slot", "blue"),
+            ("x-verdigris-token", "s3cret"),
             ("accept", "*/*"),
         ]);
         end_hop(&mut map);

@@ -21,4 +21,7 @@ pub(super) use marks::{disown, mark};
 pub(super) use text::in_text;
 
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-const X_VERDIGRIS_SLOT: HeaderName = HeaderName::from_static("x-verdigris-slot");
+/// The slot that a caller chooses; on answers, the one that served.
+pub(super) const X_VERDIGRIS_SLOT: HeaderName = HeaderName::from_static("x-verdigris-slot");
+/// What a caller shows that chooses a slot, where `authorization` is the server's own.
+pub(super) const X_VERDIGRIS_TOKEN: HeaderName = HeaderName::from_static("x-verdigris-token");

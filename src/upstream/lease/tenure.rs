@@ -1,4 +1,5 @@
-//! A tenure: one time that one set of endpoints serves, from being published to being replaced.
+//! A tenure: one time that one set of endpoints takes requests, from being published to being left or replaced. A slot
+//! that stands by may have one, too, for callers that choose it; it goes on when the slot becomes the active one.
 //!
 //! Leases are counted on this object and not on a slot's name, so that blue → green → blue never mixes the old blue's
 //! requests with the new one's (edge case E2).
@@ -13,7 +14,7 @@ use tokio::sync::Notify;
 use super::count::{LeaseCount, LeaseKinds};
 use crate::ids::Slot;
 
-/// One time that one set of endpoints serves.
+/// One time that one set of endpoints takes requests.
 pub struct Tenure {
     pub slot: Slot,
     pub(super) count: LeaseCount,
@@ -22,12 +23,12 @@ pub struct Tenure {
 }
 
 impl Tenure {
-    /// A tenure that serves, counted by so many workers.
+    /// An open tenure, counted by so many workers.
     pub fn new(slot: Slot, workers: usize) -> Self {
         Self { slot, count: LeaseCount::new(workers), cut: AtomicU64::new(0), drained: Notify::new() }
     }
 
-    /// A tenure that nobody can take a lease of: a slot that stands by.
+    /// A tenure that nobody can take a lease of: a slot that takes no requests.
     pub fn standby(slot: Slot) -> Self {
         let tenure = Self::new(slot, 1);
         tenure.retire();

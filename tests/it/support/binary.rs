@@ -51,12 +51,24 @@ pub(crate) fn with_own_addresses(mut config: Config) -> Config {
 impl Binary {
     /// Starts on a directory; the configuration must have addresses of its own.
     pub(crate) async fn start(dir: &Path, config: &Config) -> Self {
+        Self::begin(dir, config, &config.text(), Stdio::null()).await
+    }
+
+    /// The same, with all that can be logged in the directory's file `log`.
+    pub(crate) async fn traced(dir: &Path, config: &Config) -> Self {
+        let log = std::fs::File::create(dir.join("log")).unwrap();
+        let text = config.text().replace("filter = \"error\"", "filter = \"trace\"");
+        Self::begin(dir, config, &text, log.into()).await
+    }
+
+    async fn begin(dir: &Path, config: &Config, text: &str, log: Stdio) -> Self {
         let path = dir.join("verdigris.toml");
-        std::fs::write(&path, config.text()).unwrap();
+        std::fs::write(&path, text).unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_verdigris"));
-        command.arg("run").arg("--config").arg(&path).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        command.arg("run").arg("--config").arg(&path).stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
         let mut child = command.spawn().unwrap();
-        let (addr, admin): (SocketAddr, SocketAddr) = (config.listen.parse().unwrap(), config.admin.parse().unwrap());
+        let address = |text: &str| text.split('"').next().unwrap().parse::<SocketAddr>().unwrap();
+        let (addr, admin) = (address(&config.listen), address(&config.admin));
         until("the process to listen", || {
             let ended = child.try_wait().unwrap();
             assert!(ended.is_none(), "the process ended: {ended:?}");

@@ -1,4 +1,4 @@
-//! The bearer token.
+//! Bearer tokens: the admin API's, and those that let callers preview a slot.
 
 use std::{
     fmt,
@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use axum::http::HeaderValue;
+use http::HeaderValue;
 use subtle::ConstantTimeEq;
 
 /// A bearer token. It is never printed: `Debug` hides it, and there is no `Display`.
@@ -54,13 +54,13 @@ impl Secret {
     }
 
     /// The token, if it can stand in a header field.
-    pub(super) fn new(token: &str) -> Option<Self> {
+    pub fn new(token: &str) -> Option<Self> {
         let fits = (1..=TOKEN_BYTES_MAX).contains(&token.len()) && token.bytes().all(|byte| byte.is_ascii_graphic());
         fits.then(|| Self(token.into()))
     }
 
     /// Compares in a time that depends on the lengths alone.
-    pub(super) fn is(&self, given: &[u8]) -> bool {
+    pub fn is(&self, given: &[u8]) -> bool {
         self.0.as_bytes().ct_eq(given).into()
     }
 
