@@ -26,6 +26,7 @@ use crate::api::{Problem, RecordProgress, RecordReply, RecordRequest};
         (status = 200, description = "The file, and what is not in it.", body = RecordReply),
         (status = 404, description = "No such service or slot.", body = Problem),
         (status = 409, description = "A recording runs on the slot, or there is nothing to record from.", body = Problem),
+        (status = 413, description = "The requests that are given are longer than 64 MiB.", body = Problem),
         (status = 422, description = "The request is wrong; the message has the place.", body = Problem),
     ),
 )]
