@@ -195,7 +195,9 @@ async fn what_is_too_long_or_has_no_end_is_left_out() {
     assert_eq!(conn.call(&get("/fine")).await.status, 200);
     assert_eq!(conn.call(&get("/sick?code=503")).await.status, 503);
     WebSocket::try_open(proxy.addr).await.unwrap().try_echo("frame").await.unwrap();
-    let (file, reply) = recording.file().await;
+    let (file, mut reply) = recording.file().await;
+    // It would drown what a failure has to say.
+    reply["file"] = Value::Null;
     assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
     assert_eq!(
         (&reply["recorded"], &reply["ended"], file.lines().count()),
