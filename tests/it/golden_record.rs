@@ -177,6 +177,22 @@ async fn no_secret_is_in_the_file() {
     assert_eq!(file.matches("\"data\":[0.1]").count(), 2, "{file}");
 }
 
+/// Fails when: in `control::recording::live`, live requests are sent again unasked, or not as the file has them.
+#[tokio::test]
+async fn live_requests_are_sent_again_only_if_that_is_asked_for() {
+    let (blue, green) = (Origin::start("blue").await, Origin::start("green").await);
+    let proxy = start(Config::pair(&blue, &green)).await;
+    for (repeat, sent, values) in [(false, 1, 0), (true, 3, 1)] {
+        let asked = json!({"requests": 1, "redact": ["user"], "repeat": repeat});
+        let recording = Recording::begin(proxy.admin, asked).await;
+        proxy.once(&infer("/infer?do=infer", "", r#"{"user": "s3cret"}"#)).await;
+        let (file, _) = recording.file().await;
+        assert_eq!((blue.hits(), file.matches("\"data\":[0.1]").count()), (sent, values), "{file}");
+    }
+    let bodies: Vec<_> = blue.requests().iter().map(|seen| String::from_utf8_lossy(&seen.body).into_owned()).collect();
+    assert_eq!(bodies[2], r#"{"user":"REDACTED"}"#);
+}
+
 /// Fails when: in `shadow::tee`, a bound does not hold; in `shadow::tap`, what is left out is not counted; in
 /// `control::recording::live`, the time limit does not end it.
 #[tokio::test]
@@ -348,6 +364,7 @@ async fn a_changed_golden_file_is_in_force_by_itself() {
     }
     let test = proxy.admin.call("POST", "/v1/services/iris/slots/green/test", None).await;
     assert_eq!(test.json["gate"]["passed"], true, "the old ones stay in force: {}", test.text);
+    assert_eq!(proxy.metric("verdigris_reloads_total", &["refused"]).await, 2.0, "both were told, each once");
     put(proxy.dir.path(), "{\"name\": \"never\", \"request\": {\"path\": \"/\"}, \"expect\": {\"status\": 404}}\n");
     until("the right file to be in force", || async {
         let status = reload().await;
