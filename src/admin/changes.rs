@@ -6,6 +6,8 @@ use axum::{
     extract::{Request, State},
     response::Response,
 };
+use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::{
     actor::Actor,
@@ -14,7 +16,19 @@ use super::{
     path::{AtService, AtSlot},
     shared::Shared,
 };
-use crate::api::{ChangeReply, Problem, ReloadReply, RollbackRequest, SlotUpdate, SwitchRequest, WaitFor};
+use crate::api::{
+    CancelReply, ChangeOutcome, ChangeReply, DryRun, Problem, ReloadReply, RollbackRequest, SlotUpdate, SwitchRequest,
+    WaitFor,
+};
+
+/// What a switch answers: what it did, or what it would do.
+#[derive(Serialize, ToSchema)]
+#[serde(untagged)]
+#[allow(dead_code, reason = "only the API's description needs it")]
+enum SwitchReply {
+    Change(ChangeReply),
+    DryRun(DryRun),
+}
 
 /// Moves traffic to a slot, after its gate. An empty body switches to the other slot.
 #[utoipa::path(
@@ -25,10 +39,10 @@ use crate::api::{ChangeReply, Problem, ReloadReply, RollbackRequest, SlotUpdate,
     ),
     request_body(content = SwitchRequest, description = "May be empty.", content_type = "application/json"),
     responses(
-        (status = 200, description = "Switched; drained too, if that was waited for.", body = ChangeReply),
-        (status = 202, description = "Switched, but not drained when the wait was over.", body = ChangeReply),
+        (status = 200, description = "Switched; drained too, if that was waited for. Or what a switch would do, for a dry run.", body = SwitchReply),
+        (status = 202, description = "Switched, but not drained when the wait was over; or the gate runs, for `wait: none`.", body = ChangeReply),
         (status = 404, description = "No such service.", body = Problem),
-        (status = 409, description = "Refused by the gate, with its report, or busy. Nothing changed.", body = Problem),
+        (status = 409, description = "Refused by the gate, with its report, busy, or cancelled. Nothing changed.", body = Problem),
         (status = 412, description = "The service is at another generation. Nothing changed.", body = Problem),
         (status = 422, description = "The request is wrong; the message has the place.", body = Problem),
     ),
@@ -40,6 +54,9 @@ pub(super) async fn switch(
     request: Request,
 ) -> Answer {
     let asked: SwitchRequest = asked(request, body::or_default).await?;
+    if asked.dry_run {
+        return Ok(ok(&shared.handle.dry_run(&name, asked).await?));
+    }
     let wait = asked.wait;
     let reply = shared.stopping.cuts(shared.handle.switch(&name, asked, actor)).await?;
     Ok(changed(wait, &reply))
@@ -55,9 +72,9 @@ pub(super) async fn switch(
     request_body(content = RollbackRequest, description = "May be empty.", content_type = "application/json"),
     responses(
         (status = 200, description = "Rolled back; drained too, if that was waited for.", body = ChangeReply),
-        (status = 202, description = "Rolled back, but not drained when the wait was over.", body = ChangeReply),
+        (status = 202, description = "Rolled back, but not drained when the wait was over; or the gate runs, for `wait: none`.", body = ChangeReply),
         (status = 404, description = "No such service.", body = Problem),
-        (status = 409, description = "Nothing to roll back to, refused by the gate, or busy. Nothing changed.", body = Problem),
+        (status = 409, description = "Nothing to roll back to, refused by the gate, busy, or cancelled. Nothing changed.", body = Problem),
         (status = 412, description = "The service is at another generation. Nothing changed.", body = Problem),
         (status = 422, description = "The request is wrong; the message has the place.", body = Problem),
     ),
@@ -86,7 +103,7 @@ pub(super) async fn rollback(
     responses(
         (status = 200, description = "Replaced.", body = ChangeReply),
         (status = 404, description = "No such service or slot.", body = Problem),
-        (status = 409, description = "The slot is active and the new endpoints are not ready, or busy. Nothing changed.", body = Problem),
+        (status = 409, description = "The slot is active and the new endpoints do not pass, busy, or cancelled. Nothing changed.", body = Problem),
         (status = 412, description = "The service is at another generation. Nothing changed.", body = Problem),
         (status = 422, description = "The request is wrong; the message has the place.", body = Problem),
     ),
@@ -102,11 +119,30 @@ pub(super) async fn replace_slot(
     Ok(ok(&reply))
 }
 
+/// Calls off the change that is being prepared: its gate is given up at once, and whoever waits for it is told.
+#[utoipa::path(
+    delete, path = "/v1/services/{service}/change", tag = "change",
+    params(("service" = String, Path, description = "Name of the service.")),
+    responses(
+        (status = 200, description = "Cancelled. Nothing changed.", body = CancelReply),
+        (status = 404, description = "No such service.", body = Problem),
+        (status = 409, description = "Nothing is under way, or it is past its gate.", body = Problem),
+    ),
+)]
+pub(super) async fn cancel(
+    State(shared): State<Arc<Shared>>,
+    AtService(name): AtService,
+    Actor(actor): Actor,
+) -> Answer {
+    Ok(ok(&shared.stopping.cuts(shared.handle.cancel_change(&name, actor)).await?))
+}
+
 /// Reads the config file and does what it says; all of it or nothing.
 #[utoipa::path(
     post, path = "/v1/config/reload", tag = "change",
     responses(
         (status = 200, description = "The file holds now.", body = ReloadReply),
+        (status = 409, description = "The file changed again while its gates ran; the newer content is taken.", body = Problem),
         (status = 422, description = "The file is refused, with each problem's place. Nothing changed.", body = Problem),
     ),
 )]
@@ -114,10 +150,11 @@ pub(super) async fn reload(State(shared): State<Arc<Shared>>, Actor(actor): Acto
     Ok(ok(&shared.stopping.cuts(shared.handle.reload(actor)).await?))
 }
 
-/// 202 if the caller waits for a drain that is still under way.
+/// 202 if the gate still runs, or the caller waits for a drain that is still under way.
 fn changed(wait: Option<WaitFor>, reply: &ChangeReply) -> Response {
     let drained = reply.drain.as_ref().is_some_and(|drain| drain.safe_to_delete);
-    done_or_under_way(wait.is_none() || drained, reply)
+    let done = reply.outcome != ChangeOutcome::UnderWay && (wait != Some(WaitFor::Drained) || drained);
+    done_or_under_way(done, reply)
 }
 
 /// A request for a change of one service, which may insist on a generation.

@@ -1,4 +1,4 @@
-//! One slot: its gate, tried without consequences, and its drain.
+//! One slot's drain.
 
 use std::{sync::Arc, time::Duration};
 
@@ -13,25 +13,9 @@ use super::{
     shared::Shared,
 };
 use crate::{
-    api::{DrainRequest, DrainStatus, Problem, ProblemKind, TestReply},
+    api::{DrainRequest, DrainStatus, Problem, ProblemKind},
     config::{BadQuantity, parse_duration},
 };
-
-/// Runs a slot's gate and changes nothing. The answer is 200 whether the gate passed or not; the report says which.
-#[utoipa::path(
-    post, path = "/v1/services/{service}/slots/{slot}/test", tag = "slot",
-    params(
-        ("service" = String, Path, description = "Name of the service."),
-        ("slot" = crate::ids::Slot, Path, description = "`blue` or `green`."),
-    ),
-    responses(
-        (status = 200, description = "The gate's report.", body = TestReply),
-        (status = 404, description = "No such service or slot.", body = Problem),
-    ),
-)]
-pub(super) async fn test_slot(State(shared): State<Arc<Shared>>, AtSlot(name, slot): AtSlot) -> Answer {
-    Ok(ok(&shared.stopping.cuts(shared.handle.test_slot(&name, slot)).await?))
-}
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]

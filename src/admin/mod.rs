@@ -26,6 +26,7 @@ mod secure;
 mod serve;
 mod services;
 mod shared;
+mod slot_gate;
 
 #[cfg(test)]
 mod testing;

@@ -6,7 +6,7 @@ use utoipa::{
     openapi::security::{Http, HttpAuthScheme, SecurityScheme},
 };
 
-use super::{changes, drains, events, probes, recordings, services};
+use super::{changes, drains, events, probes, recordings, services, slot_gate};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -23,8 +23,9 @@ use super::{changes, drains, events, probes, recordings, services};
     ),
     paths(
         services::list, services::one, services::history, events::events,
-        changes::switch, changes::rollback, changes::replace_slot, changes::reload,
-        drains::test_slot, drains::status, drains::begin, recordings::record, recordings::progress,
+        changes::switch, changes::rollback, changes::replace_slot, changes::cancel, changes::reload,
+        slot_gate::test_slot, slot_gate::cancel_test, drains::status, drains::begin,
+        recordings::record, recordings::progress,
         probes::live, probes::ready, probes::metrics,
     ),
     modifiers(&Token),

@@ -60,4 +60,26 @@ mod tests {
             assert!(INDEX.contains(&format!("id=\"{id}\"")), "{id}");
         }
     }
+
+    /// Fails when: the script asks for a call that the API does not have.
+    #[test]
+    fn the_script_asks_for_calls_that_are_there() {
+        let document: serde_json::Value = serde_json::from_str(include_str!("../../docs/openapi.json")).unwrap();
+        let known: Vec<_> = document["paths"].as_object().unwrap().keys().collect();
+        let quoted = ['`', '"'].into_iter().flat_map(|quote| SCRIPT.split(quote).skip(1).step_by(2));
+        let asked: Vec<_> = quoted.filter(|text| text.starts_with("/v1/")).collect();
+        assert!(asked.len() >= 6, "{asked:?}");
+        for path in asked {
+            let path = path.split('?').next().unwrap();
+            assert!(known.iter().any(|call| is_shaped_like(path, call)), "{path}");
+        }
+    }
+
+    /// Part by part the same, where a variable on either side is the same as anything.
+    fn is_shaped_like(path: &str, call: &str) -> bool {
+        let is_variable = |part: &str| part.ends_with('}');
+        let mut parts = path.split('/').zip(call.split('/'));
+        path.matches('/').count() == call.matches('/').count()
+            && parts.all(|(asked, known)| asked == known || is_variable(asked) || is_variable(known))
+    }
 }

@@ -8,11 +8,12 @@ use axum::{
     http::{HeaderName, HeaderValue, header},
     middleware::{from_fn_with_state, map_response},
     response::Response,
-    routing::{get, post, put},
+    routing::{delete, get, post, put},
 };
 
 use super::{
     admission, answer::Refusal, changes, drains, events, openapi, page, probes, recordings, services, shared::Shared,
+    slot_gate,
 };
 use crate::api::{Problem, ProblemKind};
 
@@ -23,8 +24,9 @@ pub(super) fn router(shared: Arc<Shared>) -> Router {
         .route("/v1/services/{service}/history", get(services::history))
         .route("/v1/services/{service}/switch", post(changes::switch))
         .route("/v1/services/{service}/rollback", post(changes::rollback))
+        .route("/v1/services/{service}/change", delete(changes::cancel))
         .route("/v1/services/{service}/slots/{slot}", put(changes::replace_slot))
-        .route("/v1/services/{service}/slots/{slot}/test", post(drains::test_slot))
+        .route("/v1/services/{service}/slots/{slot}/test", post(slot_gate::test_slot).delete(slot_gate::cancel_test))
         .route("/v1/services/{service}/slots/{slot}/drain", get(drains::status).post(drains::begin))
         .route("/v1/services/{service}/slots/{slot}/record", get(recordings::progress).post(recordings::record))
         .route("/v1/config/reload", post(changes::reload))

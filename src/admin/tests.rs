@@ -81,7 +81,7 @@ async fn a_slot_that_is_not_ready_is_refused_with_the_report() {
     let refused = server.call("POST", "/v1/services/iris/switch", "").await;
     assert_eq!((refused.status.as_u16(), &refused.json()["error"]), (409, &json!("refused")));
     assert_eq!(refused.json()["gate"]["steps"][0]["result"], "fail");
-    let forced = server.call("POST", "/v1/services/iris/switch", "{\"force\":true}").await;
+    let forced = server.call("POST", "/v1/services/iris/switch", "{\"force\":true,\"reason\":\"a test\"}").await;
     assert_eq!((forced.status.as_u16(), &forced.json()["forced"]), (200, &json!(true)));
 }
 
@@ -138,6 +138,12 @@ async fn what_is_not_there_is_said_in_one_shape() {
         ("GET", "/v1/services/iris/history?last=5", "", 422, "invalid"),
         ("GET", "/v1/services/iris/slots/blue/drain?wait=soon", "", 422, "invalid"),
         ("POST", "/v1/services/iris/slots/blue/drain", "", 409, "refused"),
+        ("DELETE", "/v1/services/rose/change", "", 404, "not_found"),
+        ("DELETE", "/v1/services/iris/change", "", 409, "refused"),
+        ("DELETE", "/v1/services/iris/slots/green/test", "", 409, "refused"),
+        ("POST", "/v1/services/iris/slots/green/test", "{\"back\":true}", 422, "invalid"),
+        ("POST", "/v1/services/iris/switch", "{\"force\":true}", 422, "invalid"),
+        ("POST", "/v1/services/rose/switch", "{\"dry_run\":true}", 404, "not_found"),
     ] {
         let reply = server.call(method, path, body).await;
         assert_eq!((reply.status.as_u16(), &reply.json()["error"]), (status, &json!(error)), "{method} {path}");
@@ -267,4 +273,17 @@ async fn the_page_is_protected() {
         assert!(part.field("content-security-policy").starts_with("default-src 'none'; script-src 'self'"), "{path}");
         assert_eq!(part.field("x-content-type-options"), "nosniff");
     }
+}
+
+/// Fails when: a dry run is answered as if something had happened, or a test or a switch that runs is not 202.
+#[tokio::test]
+async fn what_is_planned_is_200_and_what_runs_is_202() {
+    let server = iris().await;
+    let plan = server.call("POST", "/v1/services/iris/switch", "{\"dry_run\":true}").await;
+    assert_eq!((plan.status.as_u16(), &plan.json()["to"]), (200, &json!("green")), "{}", plan.text);
+    assert_eq!((&plan.json()["outcome"], &plan.json()["generation"]), (&json!(null), &json!(1)));
+    let test = server.call("POST", "/v1/services/iris/slots/green/test", "{\"background\":true}").await;
+    assert_eq!((test.status.as_u16(), &test.json()["under_way"]), (202, &json!(true)), "{}", test.text);
+    let switch = server.call("POST", "/v1/services/iris/switch", "{\"wait\":\"none\"}").await;
+    assert_eq!((switch.status.as_u16(), &switch.json()["outcome"]), (202, &json!("under_way")), "{}", switch.text);
 }

@@ -22,7 +22,13 @@ pub fn execute(args: &Args) -> u8 {
         }
         Command::Demo(demo_args) => play(demo_args.script),
         Command::Client(command) => {
-            return cli::run(command, &args.options, &mut io::stdout(), &mut io::stderr(), cli::wants_colour());
+            return cli::run(
+                command,
+                &args.options,
+                &mut io::stdout(),
+                &mut io::stderr(),
+                cli::Terminal::of_this_process(),
+            );
         }
     };
     result.unwrap_or_else(|error| {

@@ -12,6 +12,7 @@ mod collect;
 mod contract;
 mod gate;
 pub mod golden;
+mod plan;
 mod progress;
 mod readiness;
 mod rehearsal;
@@ -19,4 +20,5 @@ mod terms;
 
 pub use collect::collect;
 pub use gate::{Demand, Gate, run_gate};
+pub use plan::planned;
 pub use progress::Progress;

@@ -7,7 +7,8 @@ use clap::{Args as ClapArgs, Parser, Subcommand};
 use super::{
     address::AdminAddress,
     commands::{
-        DeployArgs, DrainArgs, GoldenArgs, HistoryArgs, ReloadArgs, RollbackArgs, StatusArgs, SwitchArgs, TestArgs,
+        CancelArgs, DeployArgs, DrainArgs, GoldenArgs, HistoryArgs, ReloadArgs, RollbackArgs, StatusArgs, SwitchArgs,
+        TestArgs,
     },
 };
 use crate::config;
@@ -68,6 +69,7 @@ pub enum ClientCommand {
     Status(StatusArgs),
     Switch(SwitchArgs),
     Rollback(RollbackArgs),
+    Cancel(CancelArgs),
     Drain(DrainArgs),
     History(HistoryArgs),
     Test(TestArgs),

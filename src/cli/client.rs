@@ -11,7 +11,8 @@ use serde::{Serialize, de::DeserializeOwned};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpStream, UnixStream},
-    time::timeout,
+    task::JoinHandle,
+    time::{Instant, timeout, timeout_at},
 };
 
 use super::{
@@ -72,6 +73,16 @@ impl Client {
         self.call(method, path, body.unwrap_or_default().into(), CHANGE_TIME_MAX + wait).await
     }
 
+    /// Opens a stream of server-sent events. It ends when the other side says so, or breaks off.
+    pub(super) async fn stream(&self, path: &str) -> Result<Exchange, CliError> {
+        let exchange = self.begin(self.request(Method::GET, path, Bytes::new())?, LOOK_TIME_MAX).await?;
+        if exchange.response.status().is_success() {
+            return Ok(exchange);
+        }
+        let (status, text) = self.collect(exchange).await?;
+        Err(self.refusal(status, text))
+    }
+
     async fn call<T: DeserializeOwned>(
         &self,
         method: Method,
@@ -80,24 +91,33 @@ impl Client {
         within: Duration,
     ) -> Result<Answer<T>, CliError> {
         let request = self.request(method, path, body)?;
-        let silent = |_elapsed| CliError::Silent { admin: self.admin.clone(), within };
-        let (status, text) = match &self.admin {
+        let deadline = Instant::now() + CONNECT_TIME_MAX + within;
+        let exchange = self.begin(request, within).await?;
+        let (status, text) =
+            timeout_at(deadline, self.collect(exchange)).await.map_err(|_elapsed| self.silent(within))??;
+        self.understand(status, text)
+    }
+
+    /// Connects, asks, and reads the head of the answer.
+    async fn begin(&self, request: Request<Full<Bytes>>, within: Duration) -> Result<Exchange, CliError> {
+        let stream: Box<dyn Stream> = match &self.admin {
             AdminAddress::Tcp { authority } | AdminAddress::Tls { authority } => {
                 let stream = self.connect(TcpStream::connect(authority)).await?;
-                let exchange = async {
-                    match &self.secure {
-                        None => self.exchange(stream, request).await,
-                        Some(secure) => self.exchange(secure.shake_hands(&self.admin, stream).await?, request).await,
+                match &self.secure {
+                    None => Box::new(stream),
+                    Some(secure) => {
+                        let shaken = timeout(within, secure.shake_hands(&self.admin, stream)).await;
+                        Box::new(shaken.map_err(|_elapsed| self.silent(within))??)
                     }
-                };
-                timeout(within, exchange).await.map_err(silent)??
+                }
             }
-            AdminAddress::Unix(path) => {
-                let stream = self.connect(UnixStream::connect(path)).await?;
-                timeout(within, self.exchange(stream, request)).await.map_err(silent)??
-            }
+            AdminAddress::Unix(path) => Box::new(self.connect(UnixStream::connect(path)).await?),
         };
-        self.understand(status, text)
+        timeout(within, self.exchange(stream, request)).await.map_err(|_elapsed| self.silent(within))?
+    }
+
+    fn silent(&self, within: Duration) -> CliError {
+        CliError::Silent { admin: self.admin.clone(), within }
     }
 
     fn request(&self, method: Method, path: &str, body: Bytes) -> Result<Request<Full<Bytes>>, CliError> {
@@ -131,44 +151,65 @@ impl Client {
         }
     }
 
-    async fn exchange<S>(&self, stream: S, request: Request<Full<Bytes>>) -> Result<(u16, String), CliError>
-    where
-        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
-    {
+    async fn exchange(&self, stream: Box<dyn Stream>, request: Request<Full<Bytes>>) -> Result<Exchange, CliError> {
         let lost = |error: hyper::Error| {
             let unknown = unknown_caller(&self.admin, &error);
             unknown.unwrap_or_else(|| CliError::Lost { admin: self.admin.clone(), cause: chain(&error) })
         };
         let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(lost)?;
         // The exchange itself reports what goes wrong on its connection.
-        let connection = tokio::spawn(async move { drop(connection.await) });
+        let connection = Connection(tokio::spawn(async move { drop(connection.await) }));
         let response = sender.send_request(request).await.map_err(lost)?;
-        let answer = self.collect(response).await;
-        connection.abort();
-        answer
+        Ok(Exchange { response, _connection: connection })
     }
 
-    async fn collect(&self, response: Response<Incoming>) -> Result<(u16, String), CliError> {
-        let status = response.status().as_u16();
-        let body = Limited::new(response.into_body(), ANSWER_BYTES_MAX).collect().await;
+    async fn collect(&self, exchange: Exchange) -> Result<(u16, String), CliError> {
+        let status = exchange.response.status().as_u16();
+        let body = Limited::new(exchange.response.into_body(), ANSWER_BYTES_MAX).collect().await;
         let bytes =
             body.map_err(|error| CliError::Lost { admin: self.admin.clone(), cause: error.to_string() })?.to_bytes();
         Ok((status, String::from_utf8_lossy(&bytes).into_owned()))
     }
 
     fn understand<T: DeserializeOwned>(&self, status: u16, json: String) -> Result<Answer<T>, CliError> {
-        let foreign = |error: serde_json::Error| CliError::Foreign {
-            admin: self.admin.clone(),
-            status,
-            cause: error.to_string(),
-        };
-        if (200..300).contains(&status) {
-            let value = serde_json::from_str(&json).map_err(foreign)?;
-            Ok(Answer { status, value, json })
-        } else {
-            let problem = serde_json::from_str(&json).map_err(foreign)?;
-            Err(CliError::Problem { problem, json })
+        if !(200..300).contains(&status) {
+            return Err(self.refusal(status, json));
         }
+        let value = serde_json::from_str(&json).map_err(|error| self.foreign(status, &error))?;
+        Ok(Answer { status, value, json })
+    }
+
+    fn refusal(&self, status: u16, json: String) -> CliError {
+        match serde_json::from_str(&json) {
+            Ok(problem) => CliError::Problem { problem, json },
+            Err(error) => self.foreign(status, &error),
+        }
+    }
+
+    fn foreign(&self, status: u16, error: &serde_json::Error) -> CliError {
+        CliError::Foreign { admin: self.admin.clone(), status, cause: error.to_string() }
+    }
+}
+
+/// What an exchange runs over.
+trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
+
+/// An answer whose body is still to come.
+#[derive(Debug)]
+pub(super) struct Exchange {
+    pub(super) response: Response<Incoming>,
+    _connection: Connection,
+}
+
+/// The task that drives a connection, which ends with what it was opened for.
+#[derive(Debug)]
+struct Connection(JoinHandle<()>);
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.0.abort();
     }
 }
 

@@ -45,6 +45,8 @@ pub(super) enum CliError {
          is it verdigris, of the same version as this command?"
     )]
     Foreign { admin: AdminAddress, status: u16, cause: String },
+    #[error("interrupted{}", .goes_on.as_ref().map(|what| format!("; {what}")).unwrap_or_default())]
+    Interrupted { goes_on: Option<String> },
     #[error("cannot write the answer: {0}")]
     Output(#[from] io::Error),
     #[error("cannot start: {0}")]
@@ -64,6 +66,7 @@ impl CliError {
             | CliError::TlsFile(_)
             | CliError::Lost { .. }
             | CliError::Silent { .. }
+            | CliError::Interrupted { .. }
             | CliError::Output(_)
             | CliError::Runtime(_) => ExitCode::Failed,
         }

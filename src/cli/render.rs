@@ -8,7 +8,7 @@ use super::{
     page::{Page, Style},
 };
 use crate::{
-    api::{DrainStatus, EndpointSpec, GateReport, InFlight, Problem, StepResult},
+    api::{DrainStatus, EndpointSpec, GateReport, GateStep, InFlight, Problem, RunningStep, StepResult},
     ids::Slot,
 };
 
@@ -45,18 +45,38 @@ fn problem_details(page: &mut Page, problem: &Problem) {
 /// A gate's steps, each with its evidence.
 pub(super) fn gate(page: &mut Page, report: &GateReport) {
     for step in &report.steps {
-        let (style, word) = match step.result {
-            StepResult::Pass => (Style::Good, "passed"),
-            StepResult::Fail => (Style::Bad, "failed"),
-            StepResult::Skipped => (Style::Faint, "skipped"),
-        };
-        page.add(format!("  {} ", step.name));
-        page.paint(style, word);
-        page.line(format!(" ({})", short_time(step.took_ms)));
+        gate_step(page, step);
         for line in &step.evidence {
             page.line(format!("    {line}"));
         }
     }
+}
+
+/// `  golden passed (2s)`.
+pub(super) fn gate_step(page: &mut Page, step: &GateStep) {
+    let (style, word) = step_result(step.result);
+    page.add(format!("  {} ", step.name));
+    page.paint(style, word);
+    page.line(format!(" ({})", short_time(step.took_ms)));
+}
+
+pub(super) fn step_result(result: StepResult) -> (Style, &'static str) {
+    match result {
+        StepResult::Pass => (Style::Good, "passed"),
+        StepResult::Fail => (Style::Bad, "failed"),
+        StepResult::Skipped => (Style::Faint, "skipped"),
+    }
+}
+
+/// `golden: 12 of 60 golden requests`.
+pub(super) fn running(step: &RunningStep) -> String {
+    step.detail.as_ref().map_or_else(|| step.name.clone(), |detail| format!("{}: {detail}", step.name))
+}
+
+/// The first thing that a failed gate saw go wrong, behind the name of its step.
+pub(super) fn first_failure(report: &GateReport) -> Option<(&str, &str)> {
+    let step = report.steps.iter().find(|step| step.result == StepResult::Fail)?;
+    Some((&step.name, step.evidence.first().map_or("", String::as_str)))
 }
 
 /// How a slot's drain stands, in one line.
@@ -81,6 +101,15 @@ fn drain_facts(status: &DrainStatus) -> String {
     }
     if status.cut > 0 {
         text.push_str(&format!("; {} cut", status.cut));
+    }
+    text
+}
+
+/// `3 in flight (2 requests, 1 stream), the oldest for 12s`.
+pub(super) fn drain_left(status: &DrainStatus) -> String {
+    let mut text = in_flight(&status.in_flight);
+    if let Some(oldest) = status.oldest_ms {
+        text.push_str(&format!(", the oldest for {}", short_time(oldest)));
     }
     text
 }
@@ -141,7 +170,7 @@ pub(super) fn endpoint_spec(spec: &EndpointSpec) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::{GateStep, ProblemKind};
+    use crate::api::ProblemKind;
 
     fn text(draw: impl FnOnce(&mut Page)) -> String {
         let mut page = Page::new(false);

@@ -1,11 +1,8 @@
 //! From a parsed client command to an exit code.
 
-use std::{
-    env,
-    io::{self, IsTerminal, Write},
-};
+use std::{env, io::Write};
 
-use tokio::runtime;
+use tokio::{runtime, signal};
 
 use super::{
     args::{ClientCommand, ClientOptions},
@@ -16,21 +13,21 @@ use super::{
     page::Page,
     render,
     session::{Session, document, write},
+    terminal::Terminal,
 };
 
 /// Carries out a client command: asks the admin API and writes the answer to `out`, progress and errors to `err`.
-/// Blocks until it is done, on a runtime of its own; must not be called from inside another. `colour` paints `out`.
+/// Blocks until it is done, on a runtime of its own; must not be called from inside another.
 /// Returns the number to end the process with.
 pub fn run(
     command: &ClientCommand,
     options: &ClientOptions,
     out: &mut dyn Write,
     err: &mut dyn Write,
-    colour: bool,
+    terminal: Terminal,
 ) -> u8 {
     let result = start(options, |client, runtime| {
-        let json = options.json;
-        let session = Session { client, json, colour, out: &mut *out, err: &mut *err };
+        let session = Session::new(client, options.json, terminal, &mut *out, &mut *err);
         runtime.block_on(carry_out(command, session))
     });
     let code = match result {
@@ -53,12 +50,6 @@ pub fn golden(args: &GoldenArgs, options: &ClientOptions, out: &mut dyn Write, e
     result.unwrap_or_else(|error| tell(&error, options.json, out, err)).into()
 }
 
-/// Whether stdout is a terminal whose owner has not asked for plain text (`NO_COLOR`, `TERM=dumb`).
-pub fn wants_colour() -> bool {
-    let refused = env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-    io::stdout().is_terminal() && !refused && env::var_os("TERM").is_none_or(|term| term != "dumb")
-}
-
 fn start(
     options: &ClientOptions,
     work: impl FnOnce(Client, &runtime::Runtime) -> Result<ExitCode, CliError>,
@@ -69,12 +60,33 @@ fn start(
     work(client, &runtime)
 }
 
+/// Ctrl-C ends the commands that wait with a word about what goes on without them, the others at once.
 async fn carry_out(command: &ClientCommand, mut session: Session<'_>) -> Result<ExitCode, CliError> {
-    let session = &mut session;
+    if !session.terminal.interrupts || !waits(command) {
+        return dispatch(command, &mut session).await;
+    }
+    let done = tokio::select! {
+        done = dispatch(command, &mut session) => Some(done),
+        Ok(()) = signal::ctrl_c() => None,
+    };
+    session.live("");
+    done.unwrap_or_else(|| Err(CliError::Interrupted { goes_on: session.goes_on.take() }))
+}
+
+fn waits(command: &ClientCommand) -> bool {
+    use ClientCommand::{Cancel, Deploy, Drain, History, Reload, Rollback, Status, Switch, Test};
+    match command {
+        Switch(_) | Rollback(_) | Test(_) | Deploy(_) => true,
+        Status(_) | Cancel(_) | Drain(_) | History(_) | Reload(_) => false,
+    }
+}
+
+async fn dispatch(command: &ClientCommand, session: &mut Session<'_>) -> Result<ExitCode, CliError> {
     match command {
         ClientCommand::Status(args) => commands::status::run(args, session).await,
         ClientCommand::Switch(args) => commands::switch::run(args, session).await,
         ClientCommand::Rollback(args) => commands::rollback::run(args, session).await,
+        ClientCommand::Cancel(args) => commands::cancel::run(args, session).await,
         ClientCommand::Drain(args) => commands::drain::run(args, session).await,
         ClientCommand::History(args) => commands::history::run(args, session).await,
         ClientCommand::Test(args) => commands::test::run(args, session).await,

@@ -8,33 +8,38 @@ use std::{
 };
 
 use super::{
-    Command,
+    Command, Terminal,
     commands::samples,
     fake::{Canned, FakeAdmin, json, text},
     parse, run,
 };
-use crate::api::{DrainStatus, Problem, ProblemKind, ReloadReply, SlotUpdate, SwitchRequest, WaitFor};
+use crate::api::{DrainStatus, Problem, ProblemKind, ReloadReply, SwitchRequest, WaitFor};
 
 /// How a command ended.
 #[derive(Debug)]
-struct Ended {
-    code: u8,
-    out: String,
-    err: String,
+pub(super) struct Ended {
+    pub(super) code: u8,
+    pub(super) out: String,
+    pub(super) err: String,
 }
 
-/// Types `verdigris --admin ADMIN WORDS…`.
-fn typed(admin: &str, words: &str) -> Ended {
+/// Types `verdigris --admin ADMIN WORDS…` with its output in a pipe.
+pub(super) fn typed(admin: &str, words: &str) -> Ended {
+    typed_at(Terminal::default(), admin, words)
+}
+
+/// The same at a terminal.
+pub(super) fn typed_at(terminal: Terminal, admin: &str, words: &str) -> Ended {
     let args = ["verdigris", "--admin", admin].into_iter().chain(words.split_whitespace());
     let args = parse(args).unwrap();
     let Command::Client(command) = &args.command else { panic!("not a client command: {words}") };
     let (mut out, mut err) = (Vec::new(), Vec::new());
-    let code = run(command, &args.options, &mut out, &mut err, false);
+    let code = run(command, &args.options, &mut out, &mut err, terminal);
     Ended { code, out: String::from_utf8(out).unwrap(), err: String::from_utf8(err).unwrap() }
 }
 
 /// The same with one answer laid down; the admin API must be asked exactly once.
-fn answered(answer: Canned, words: &str) -> Ended {
+pub(super) fn answered(answer: Canned, words: &str) -> Ended {
     let admin = FakeAdmin::start(vec![answer]);
     let ended = typed(&admin.admin, words);
     assert_eq!(admin.lines().len(), 1, "{words}: {:?}", admin.lines());
@@ -234,62 +239,6 @@ fn cutting_is_asked_for_and_then_waited_for() {
 }
 
 #[test]
-fn a_deployment_waits_until_ready_and_switches() {
-    let admin = FakeAdmin::start(vec![
-        json(200, &samples::replaced()),
-        json(200, &samples::tested(false)),
-        json(200, &samples::tested(true)),
-        json(200, &samples::switched()),
-    ]);
-    let words = "deploy iris green --endpoint http://a:1 --grpc h2c://a:2 --endpoint http://b:1 --grpc h2c://b:2 \
-                 --version v2 --switch --reason weekly --json";
-    let ended = typed(&admin.admin, words);
-    assert_eq!(
-        admin.lines(),
-        [
-            "PUT /v1/services/iris/slots/green",
-            "POST /v1/services/iris/slots/green/test",
-            "POST /v1/services/iris/slots/green/test",
-            "POST /v1/services/iris/switch",
-        ]
-    );
-    let update: SlotUpdate = serde_json::from_str(&admin.asked()[0].body).unwrap();
-    assert_eq!((update.version.as_deref(), update.endpoints.len()), (Some("v2"), 2));
-    assert_eq!(
-        admin.asked()[3].body,
-        r#"{"to":"green","if_generation":7,"force":false,"reason":"weekly"}"#,
-        "only if nobody changed the service meanwhile"
-    );
-    assert_eq!(ended.code, 0);
-    assert_eq!(ended.out, format!("{}\n", serde_json::to_string(&samples::switched()).unwrap()), "one document");
-    assert_eq!(
-        ended.err,
-        "iris: green has new contents, generation 7 (http://a:1 (gRPC h2c://a:2), http://b:1 (gRPC h2c://b:2))\n\
-         green: not ready yet: http://127.0.0.1:9002: connection refused\n\
-         green: ready; switching\n"
-    );
-}
-
-#[test]
-fn a_deployment_that_is_never_ready_moves_no_traffic() {
-    let admin = FakeAdmin::start(vec![json(200, &samples::replaced()), json(200, &samples::tested(false))]);
-    let ended = typed(&admin.admin, "deploy iris green --endpoint http://a:1 --wait-ready 0s --switch");
-    assert_eq!(ended.code, 2);
-    assert_eq!(admin.lines().len(), 2, "no switch: {:?}", admin.lines());
-    assert!(ended.err.ends_with("no traffic was moved to it\n"), "{}", ended.err);
-}
-
-#[test]
-fn a_deployment_waits_for_a_busy_service() {
-    let busy = Problem::new(ProblemKind::Busy, "another change of service iris is under way");
-    let admin =
-        FakeAdmin::start(vec![json(200, &samples::replaced()), json(409, &busy), json(200, &samples::tested(true))]);
-    let ended = typed(&admin.admin, "deploy iris green --endpoint http://a:1");
-    assert_eq!(ended.code, 0, "{ended:?}");
-    assert!(ended.out.starts_with("iris: the gate of green passed\n"), "{}", ended.out);
-}
-
-#[test]
 fn a_deployment_that_cannot_be_meant_asks_for_nothing() {
     let admin = FakeAdmin::start(vec![]);
     for words in ["--endpoint http://b:1 --grpc h2c://a:2", "--wait-drained"] {
@@ -326,7 +275,8 @@ fn an_admin_api_that_is_not_there_is_5() {
 fn a_connection_that_breaks_is_not_called_unreachable() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let admin = format!("http://{}", listener.local_addr().unwrap());
-    let closing = std::thread::spawn(move || drop(listener.accept().unwrap()));
+    // Once for the events, once for the switch.
+    let closing = std::thread::spawn(move || (0..2).for_each(|_| drop(listener.accept().unwrap())));
     let ended = typed(&admin, "switch iris");
     closing.join().unwrap();
     assert_eq!(ended.code, 1, "the switch may have happened: {ended:?}");
@@ -377,7 +327,11 @@ fn a_reader_that_has_gone_is_no_failure() {
         let admin = FakeAdmin::start(vec![json(200, &samples::services())]);
         let args = parse(["verdigris", "status", "--admin", &admin.admin]).unwrap();
         let Command::Client(command) = &args.command else { panic!("status is a client command") };
-        assert_eq!(run(command, &args.options, &mut Gone(kind), &mut Vec::new(), false), code, "{kind:?}");
+        assert_eq!(
+            run(command, &args.options, &mut Gone(kind), &mut Vec::new(), Terminal::default()),
+            code,
+            "{kind:?}"
+        );
     }
 }
 
@@ -390,6 +344,11 @@ fn nonsense_is_64() {
         "switch a/b",
         "switch iris --to purple",
         "switch iris --timeout 10m",
+        "switch iris --no-wait --wait-drained",
+        "switch iris --no-wait --wait",
+        "switch iris --dry-run --no-wait",
+        "rollback iris --dry-run",
+        "cancel",
         "switch iris --wait-drained --timeout soon",
         "drain iris blue --timeout 1m",
         "deploy iris green",
@@ -438,6 +397,7 @@ fn the_help_text_is_known() {
         "status",
         "switch",
         "rollback",
+        "cancel",
         "drain",
         "history",
         "test",

@@ -14,12 +14,14 @@ use tokio::{
 
 use super::{
     clock,
+    effects::asked_for,
     entry::{Entry, Surroundings},
     handle::{Handle, Inner},
     message::{AskMessage, Message},
     overview::{Overview, ServiceView},
     refusal,
-    reload::ReloadJob,
+    reload_job::ReloadJob,
+    trial::{Gallery, Running},
 };
 use crate::{
     api::{Action, ChangeReply, Event, GateReport, HistoryEntry, Problem, ReloadReply, ReloadStatus},
@@ -66,8 +68,17 @@ pub enum StartError {
 /// A request between being asked and being answered.
 #[derive(Debug)]
 pub(super) struct Open {
-    pub(super) reply: oneshot::Sender<Result<ChangeReply, Problem>>,
+    /// `None` once it was said that the change is under way.
+    pub(super) reply: Option<oneshot::Sender<Result<ChangeReply, Problem>>>,
     pub(super) action: Action,
+    /// When it was asked for, RFC 3339.
+    pub(super) since: String,
+    /// What it comes to, once its gate runs.
+    pub(super) change: Option<switch::Change>,
+    /// Its gate, while it runs.
+    pub(super) trial: Option<Running>,
+    /// Who or what ended it, if its gate's verdict did not.
+    pub(super) ended_by: Option<String>,
     pub(super) contents: Option<SlotSettings>,
     pub(super) reason: Option<String>,
     pub(super) actor: String,
@@ -112,6 +123,7 @@ pub async fn start(options: ControllerOptions) -> Result<(Handle, JoinHandle<()>
     let around = Surroundings {
         workers: options.workers.len(),
         registry: options.registry.clone(),
+        gallery: Gallery { events: events.clone(), registry: options.registry.clone() },
         health,
         inbox: inbox.clone(),
     };
@@ -119,7 +131,7 @@ pub async fn start(options: ControllerOptions) -> Result<(Handle, JoinHandle<()>
         inner: Arc::new(Inner {
             inbox,
             overview: overview_seen.clone(),
-            events: events.clone(),
+            gallery: around.gallery.clone(),
             workers: options.workers.clone(),
             store: store.clone(),
             tls: options.tls.clone(),
@@ -177,8 +189,14 @@ impl Controller {
         match message {
             Message::Ask(ask) => self.ask(*ask).await,
             Message::GateDone { service, op, report } => self.gate_done(&service, op, report).await,
+            Message::Cancel { service, actor, reply } => drop(reply.send(self.cancel(&service, &actor).await)),
+            Message::Test { service, slot, actor, reply } => drop(reply.send(self.test(&service, slot, actor))),
+            Message::CancelTest { service, slot, actor, reply } => {
+                drop(reply.send(self.cancel_test(&service, slot, &actor)));
+            }
+            Message::Tested { end, noted } => self.tested(end, noted),
             Message::Reload { actor, reply } => self.reload_asked(actor, reply).await,
-            Message::ReloadGated { gates } => self.reload_gated(gates).await,
+            Message::ReloadGated(gate) => self.reload_gated(*gate).await,
             Message::Endpoint(news) => self.endpoint_news(news),
             Message::Drained { service, slot, tenure } => self.drained(&service, slot, &tenure).await,
             Message::Cut { service, slot, tenures, actor } => self.cut(&service, slot, tenures, actor).await,
@@ -187,36 +205,51 @@ impl Controller {
     }
 
     async fn ask(&mut self, message: AskMessage) {
-        let AskMessage { service, ask, contents, if_generation, force, reason, actor, reply } = message;
+        let AskMessage { service, ask, contents, if_generation, force, supersede, background, reason, actor, reply } =
+            message;
         let found = service.parse::<ServiceName>().ok().and_then(|name| self.entries.get_mut(&name));
         let Some(entry) = found else {
             let problem = refusal::unknown_service(&service, self.entries.keys());
             drop(reply.send(Err(problem)));
             return;
         };
-        self.next_op += 1;
-        let op = OpId(self.next_op);
-        let previous = entry.machine.active();
+        let (previous, older) = (entry.machine.active(), entry.machine.pending().filter(|_| supersede));
+        let name = entry.name().clone();
         let action = match ask {
             switch::Ask::Switch { .. } => Action::Switch,
             switch::Ask::Rollback => Action::Rollback,
             switch::Ask::Replace { .. } => Action::Slot,
         };
-        let effects = entry.machine.step(switch::Event::Asked { op, ask, if_generation, force });
-        let name = entry.name().clone();
-        self.open.insert(op, Open { reply, action, contents, reason, actor, gate: None, previous });
-        self.carry_out(&name, effects).await;
+        let op = self.new_op();
+        if let Some(older) = older.and_then(|older| self.open.get_mut(&older.op)) {
+            older.ended_by = Some(format!("superseded by a newer {}, which {actor} asked for", asked_for(action)));
+        }
+        let open = Open {
+            reply: Some(reply),
+            action,
+            since: clock::now(),
+            change: None,
+            trial: None,
+            ended_by: None,
+            contents,
+            reason,
+            actor,
+            gate: None,
+            previous,
+        };
+        self.open.insert(op, open);
+        let event = switch::Event::Asked { op, ask, if_generation, force, supersede };
+        let effects = self.entries.get_mut(&name).map(|entry| entry.machine.step(event));
+        self.carry_out(&name, effects.unwrap_or_default()).await;
+        if background {
+            self.answer_early(&name, op);
+        }
     }
 
-    async fn gate_done(&mut self, service: &ServiceName, op: OpId, report: GateReport) {
-        let event = if report.passed { switch::Event::GatePassed(op) } else { switch::Event::GateFailed(op) };
-        if let Some(open) = self.open.get_mut(&op) {
-            open.gate = Some(report);
-        }
-        if let Some(entry) = self.entries.get_mut(service) {
-            let effects = entry.machine.step(event);
-            self.carry_out(service, effects).await;
-        }
+    /// An identity for what is asked for.
+    pub(super) fn new_op(&mut self) -> OpId {
+        self.next_op += 1;
+        OpId(self.next_op)
     }
 
     /// A retired tenure has ended: close its server's idle connections at once, some servers wait for that.
@@ -294,7 +327,9 @@ impl Controller {
 
     /// Shows the books to the rest of the control plane.
     pub(super) fn show(&self) {
-        let view = |(name, entry): (&ServiceName, &Entry)| (name.clone(), Arc::new(ServiceView::new(entry)));
+        let view = |(name, entry): (&ServiceName, &Entry)| {
+            (name.clone(), Arc::new(ServiceView::new(entry, self.preparing(name))))
+        };
         let services = self.entries.iter().map(view).collect();
         self.overview.send_replace(Arc::new(Overview { services, reload: self.reload_status.clone() }));
     }

@@ -8,7 +8,8 @@ use super::{
     entry::Entry,
     plan::ServicePlan,
     record,
-    reload::{Plan, ReloadJob, client},
+    reload::{Plan, client},
+    reload_job::ReloadJob,
 };
 use crate::{
     api::{Action, HistoryEntry, Outcome, SlotContents},

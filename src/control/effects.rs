@@ -4,16 +4,13 @@ use super::{
     clock,
     controller::{Controller, Open},
     describe::put_in,
-    gates::whole_gate,
-    message::Message,
-    refusal,
+    refusal::{self, Circumstances},
+    under_way::in_words,
 };
 use crate::{
-    api::{Action, ChangeOutcome, ChangeReply, Event, GateReport, HistoryEntry, Outcome, Problem},
-    checks::{Demand, Gate, Progress, run_gate},
+    api::{Action, ChangeOutcome, ChangeReply, Event, HistoryEntry, Outcome, Problem},
     ids::{Generation, ServiceName},
     switch::{self, Answer, Change, Effect, OpId, Refusal},
-    upstream::Endpoint,
 };
 
 impl Controller {
@@ -23,8 +20,10 @@ impl Controller {
         while let Some(effect) = waiting.pop_front() {
             match effect {
                 Effect::RunGate { op, change } => self.start_gate(service, op, change),
+                Effect::StopGate(op) => self.stop_gate(op),
                 Effect::WriteJournal { op, change, generation, forced } => {
-                    // Nobody is to be told that the slot is safe to delete while it is being opened.
+                    // A disk may be slow: whoever looks meanwhile sees that it is past its gate, and nobody is to be told
+                    // that the slot is safe to delete while it is being opened.
                     self.show();
                     let event = self.write_journal(service, op, change, generation, forced).await;
                     if let Some(entry) = self.entries.get_mut(service) {
@@ -36,31 +35,6 @@ impl Controller {
             }
         }
         self.show();
-    }
-
-    fn start_gate(&self, service: &ServiceName, op: OpId, change: Change) {
-        let Some(entry) = self.entries.get(service) else { return };
-        let contents = self.open.get(&op).and_then(|open| open.contents.as_ref());
-        let endpoints = match (change, contents) {
-            // What is to stand in the slot is tested before it does.
-            (Change::Replace { .. }, Some(contents)) => {
-                let endpoint = |wanted| std::sync::Arc::new(Endpoint::with_tls(wanted, &entry.tls));
-                contents.endpoints.iter().map(endpoint).collect()
-            }
-            _ => entry.slots[change.slot()].endpoints.clone(),
-        };
-        let active = &entry.slots[entry.machine.active()].endpoints;
-        let whole = whole_gate(&entry.settings, entry.golden.as_ref(), endpoints, active);
-        let gate = match change {
-            Change::Rollback { .. } => Gate { demand: Demand::OneLive, ..whole },
-            Change::Switch { .. } | Change::Replace { .. } => whole,
-        };
-        let (service, inbox) = (service.clone(), self.around.inbox.clone());
-        tokio::spawn(async move {
-            let report = run_gate(gate, &Progress::new().0).await;
-            // A controller that has ended switches nothing.
-            let _ = inbox.send(Message::GateDone { service, op, report }).await;
-        });
     }
 
     async fn write_journal(
@@ -123,15 +97,22 @@ impl Controller {
     async fn publish_change(&mut self, service: &ServiceName, rest: &std::collections::VecDeque<Effect>) {
         let changed = rest.iter().find_map(|effect| match effect {
             Effect::Answer { op, answer: Answer::Changed { change, .. } } => Some((*op, *change)),
-            Effect::Answer { .. } | Effect::RunGate { .. } | Effect::WriteJournal { .. } | Effect::Publish => None,
+            Effect::Answer { .. }
+            | Effect::RunGate { .. }
+            | Effect::StopGate(_)
+            | Effect::WriteJournal { .. }
+            | Effect::Publish => None,
         });
         let Some(entry) = self.entries.get_mut(service) else { return };
         if let Some((op, Change::Replace { slot, .. })) = changed
-            && let Some(contents) = self.open.get_mut(&op).and_then(|open| open.contents.take())
+            && let Some(open) = self.open.get_mut(&op)
+            && let Some(contents) = open.contents.take()
         {
             let books = &mut entry.slots[slot];
-            books.contents = contents;
-            books.served = false;
+            books.put(contents);
+            if let Some(gate) = &open.gate {
+                books.note_test(gate.clone());
+            }
         }
         entry.refresh(None, &self.around);
         self.publish();
@@ -145,7 +126,7 @@ impl Controller {
     }
 
     async fn answer(&mut self, service: &ServiceName, op: OpId, answer: Answer) {
-        let Some(open) = self.open.remove(&op) else { return };
+        let Some(mut open) = self.open.remove(&op) else { return };
         let Some(entry) = self.entries.get(service) else { return };
         let (generation, active) = (entry.machine.generation(), entry.machine.active());
         let reply = |outcome, forced, message| ChangeReply {
@@ -175,7 +156,12 @@ impl Controller {
                 forced,
                 format!("{service}: switched to {active}, generation {generation}"),
             )),
-            Answer::Refused(refusal) => Err(refusal::problem(service, refusal, generation, open.gate.clone())),
+            Answer::Refused(refusal) => {
+                let gate = open.gate.clone();
+                let (change, ended_by) = (open.change, open.ended_by.clone());
+                let under_way = self.preparing(service).filter(|_| refusal == Refusal::Busy);
+                Err(refusal::problem(service, refusal, Circumstances { generation, gate, change, ended_by, under_way }))
+            }
         };
         self.count(service, answer, &open);
         if let (Answer::Refused(refusal), Err(problem)) = (answer, &result) {
@@ -186,7 +172,26 @@ impl Controller {
         }
         self.show();
         // The caller may have gone; the change holds all the same.
-        let _ = open.reply.send(result);
+        let _ = open.reply.take().map(|reply| reply.send(result));
+    }
+
+    /// Says that the change is under way, if it has not been answered already.
+    pub(super) fn answer_early(&mut self, service: &ServiceName, op: OpId) {
+        let Some((entry, open)) = self.entries.get(service).zip(self.open.get_mut(&op)) else { return };
+        let (generation, active) = (entry.machine.generation(), entry.machine.active());
+        let what = open.change.map_or_else(|| asked_for(open.action).to_owned(), in_words);
+        let reply = ChangeReply {
+            service: service.clone(),
+            outcome: ChangeOutcome::UnderWay,
+            generation,
+            active,
+            previous: open.previous,
+            forced: false,
+            gate: None,
+            drain: None,
+            message: format!("{service}: {what} is under way: its gate runs, status and events tell how it goes on"),
+        };
+        let _ = open.reply.take().map(|waiting| waiting.send(Ok(reply)));
     }
 
     fn count(&self, service: &ServiceName, answer: Answer, open: &Open) {
@@ -195,40 +200,25 @@ impl Controller {
             Answer::Unchanged => (Action::Switch, "unchanged"),
             Answer::Refused(_) => (open.action, "refused"),
         };
-        let action = match action {
-            Action::Rollback => "rollback",
-            Action::Slot => "slot",
-            _ => "switch",
-        };
-        self.around.registry.change(service, action, outcome);
+        self.around.registry.change(service, verb(action), outcome);
     }
 
-    /// A gate that failed is part of the service's history: who asked, and what was seen.
+    /// A gate that failed, or did not come to its end, is part of the service's history: who asked, and what was seen.
     async fn note_refusal(&self, service: &ServiceName, refusal: Refusal, open: &Open, problem: &Problem) {
         tracing::warn!(%service, actor = open.actor, "A change was refused: {}.", problem.message);
-        let Refusal::GateFailed(slot) = refusal else { return };
+        // Others were refused before their gate ran.
+        let Some(change) = open.change else { return };
         let line = HistoryEntry {
             reason: Some(problem.message.clone()),
             gate: open.gate.clone(),
-            ..self.line(service, open, open.action, Change::Switch { to: slot })
+            ..self.line(service, open, open.action, change)
         };
-        if let Err(error) = self.journal(vec![line.clone()]).await {
+        if refusal != Refusal::JournalFailed
+            && let Err(error) = self.journal(vec![line.clone()]).await
+        {
             tracing::error!(%service, %error, "A refusal could not be written to the journal.");
         }
         self.announce(Event::Change(line));
-    }
-
-    /// Runs gates for a reload, and reports them all at once.
-    pub(super) fn start_reload_gates(&self, gates: Vec<(ServiceName, crate::config::SlotSettings, Gate)>) {
-        let inbox = self.around.inbox.clone();
-        tokio::spawn(async move {
-            let mut running = tokio::task::JoinSet::new();
-            for (service, contents, gate) in gates {
-                running.spawn(async move { (service, contents, run_gate(gate, &Progress::new().0).await) });
-            }
-            let gates: Vec<(ServiceName, crate::config::SlotSettings, GateReport)> = running.join_all().await;
-            let _ = inbox.send(Message::ReloadGated { gates }).await;
-        });
     }
 }
 
@@ -238,4 +228,18 @@ fn action(change: Change) -> Action {
         Change::Rollback { .. } => Action::Rollback,
         Change::Replace { .. } => Action::Slot,
     }
+}
+
+/// What was asked for, in one word.
+fn verb(action: Action) -> &'static str {
+    match action {
+        Action::Rollback => "rollback",
+        Action::Slot => "slot",
+        _ => "switch",
+    }
+}
+
+/// The same, for a person.
+pub(super) fn asked_for(action: Action) -> &'static str {
+    if action == Action::Slot { "slot change" } else { verb(action) }
 }

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use http::HeaderValue;
 use tokio::sync::mpsc;
 
-use super::message::Message;
+use super::{clock, message::Message, trial::Gallery, trials::BackgroundTest};
 use crate::{
+    api::{GateReport, Tested},
     checks::golden::Set,
     config::{EndpointSettings, ServiceSettings, SlotSettings},
     ids::{PerSlot, ServiceName, Slot},
@@ -25,6 +26,7 @@ use crate::{
 pub(super) struct Surroundings {
     pub(super) workers: usize,
     pub(super) registry: Registry,
+    pub(super) gallery: Gallery,
     pub(super) health: mpsc::Sender<EndpointNews>,
     pub(super) inbox: mpsc::Sender<Message>,
 }
@@ -56,6 +58,10 @@ pub(super) struct SlotEntry {
     pub(super) file: SlotSettings,
     /// What stands there has been active.
     pub(super) served: bool,
+    /// The gate that was run last on what stands there.
+    pub(super) tested: Option<Arc<Tested>>,
+    /// A test of what stands there that nobody waits for.
+    pub(super) test: Option<BackgroundTest>,
     /// Leases cut since the slot last became active, of tenures that are no longer in `past`.
     pub(super) cut: u64,
     pub(super) endpoints: Vec<Arc<Endpoint>>,
@@ -73,6 +79,8 @@ impl SlotEntry {
             contents,
             file,
             served,
+            tested: None,
+            test: None,
             cut: 0,
             endpoints: Vec::new(),
             past: Vec::new(),
@@ -80,6 +88,21 @@ impl SlotEntry {
             tls: None,
             turnstile: Turnstile::new(None),
         }
+    }
+
+    /// Puts something else there, which has not served and was not tested.
+    pub(super) fn put(&mut self, contents: SlotSettings) {
+        self.contents = contents;
+        self.served = false;
+        self.tested = None;
+        if let Some(test) = self.test.take() {
+            test.outdated();
+        }
+    }
+
+    /// What stands there was tested.
+    pub(super) fn note_test(&mut self, gate: GateReport) {
+        self.tested = Some(Arc::new(Tested { at: clock::now(), gate }));
     }
 
     pub(super) fn is_occupied(&self) -> bool {

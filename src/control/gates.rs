@@ -6,6 +6,7 @@ use crate::{
     checks::{Demand, Gate, golden::Set},
     config::{Loaded, Problem, Problems, ServiceSettings},
     ids::ServiceName,
+    switch::Change,
     upstream::Endpoint,
 };
 
@@ -38,6 +39,14 @@ fn named_by(loaded: &Loaded, config: &Path, key: &str, problem: &Problem) -> Pro
     }
     let message = format!("{}: {}", problem.file.display(), problem.message);
     loaded.problem(config, key, message, problem.hint.clone())
+}
+
+/// What the gate of a change demands.
+pub(super) fn demand(change: Change) -> Demand {
+    match change {
+        Change::Rollback { .. } => Demand::OneLive,
+        Change::Switch { .. } | Change::Replace { .. } => Demand::EveryEndpoint,
+    }
 }
 
 /// The whole gate, for a slot that is to take all traffic. `active` are the endpoints that serve now.

@@ -12,19 +12,17 @@ use std::{
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
 use super::{
-    gates::whole_gate,
     message::{AskMessage, Message},
     overview::{Overview, ServiceView},
     recording::Recordings,
     refusal,
+    trial::Gallery,
 };
 use crate::{
     api::{
         ChangeOutcome, ChangeReply, DrainRequest, DrainStatus, EndpointSpec, Event, History, Problem, ProblemKind,
-        ProxyStatus, ReloadReply, RollbackRequest, ServiceList, ServiceStatus, SlotUpdate, SwitchRequest, TestReply,
-        WaitFor,
+        ProxyStatus, ReloadReply, RollbackRequest, ServiceList, ServiceStatus, SlotUpdate, SwitchRequest, WaitFor,
     },
-    checks::{Progress, run_gate},
     config::{EndpointSettings, SlotSettings, parse_duration},
     ids::{Generation, Slot},
     net::tls::TlsListeners,
@@ -47,7 +45,7 @@ pub struct Handle {
 pub(super) struct Inner {
     pub(super) inbox: mpsc::Sender<Message>,
     pub(super) overview: watch::Receiver<Arc<Overview>>,
-    pub(super) events: broadcast::Sender<Event>,
+    pub(super) gallery: Gallery,
     pub(super) workers: Workers,
     pub(super) store: Arc<Store>,
     pub(super) tls: TlsListeners,
@@ -58,15 +56,30 @@ pub(super) struct Inner {
     pub(super) recordings: Recordings,
 }
 
-/// What a caller wants to wait for after a change.
+/// What a caller wants to wait for.
 struct Wait {
+    /// Not even for the gate.
+    background: bool,
+    /// For the drain.
     limit: Option<Duration>,
+}
+
+/// A request for a change, as far as all are the same.
+struct Asked {
+    ask: Ask,
+    contents: Option<SlotSettings>,
+    if_generation: Option<u64>,
+    force: bool,
+    supersede: bool,
+    background: bool,
+    reason: Option<String>,
 }
 
 impl Wait {
     fn new(wait: Option<WaitFor>, timeout: Option<&str>) -> Result<Self, Problem> {
         let timeout = timeout.map(|text| duration(text, "timeout")).transpose()?;
-        Ok(Self { limit: wait.filter(|wait| *wait == WaitFor::Drained).map(|_| timeout.unwrap_or(WAIT_DEFAULT)) })
+        let limit = wait.filter(|wait| *wait == WaitFor::Drained).map(|_| timeout.unwrap_or(WAIT_DEFAULT));
+        Ok(Self { background: wait == Some(WaitFor::None), limit })
     }
 }
 
@@ -115,7 +128,7 @@ impl Handle {
         status
     }
 
-    async fn oldest_ms(&self, view: &ServiceView, slot: Slot) -> Option<u64> {
+    pub(super) async fn oldest_ms(&self, view: &ServiceView, slot: Slot) -> Option<u64> {
         let held: Vec<_> =
             view.slots[slot].tenures.iter().filter(|tenure| tenure.in_flight().total > 0).cloned().collect();
         if held.is_empty() {
@@ -125,7 +138,7 @@ impl Handle {
         ages.into_iter().flatten().max().map(|age| age.as_millis() as u64)
     }
 
-    /// Moves traffic, after the gate; waits for the drain if asked to.
+    /// Moves traffic, after the gate; waits for the drain if asked to. `dry_run` is not looked at here.
     ///
     /// Cancelling the future gives up the answer, not the change.
     ///
@@ -133,9 +146,16 @@ impl Handle {
     /// Nothing changed; the problem says why.
     pub async fn switch(&self, name: &str, request: SwitchRequest, actor: String) -> Result<ChangeReply, Problem> {
         let wait = Wait::new(request.wait, request.timeout.as_deref())?;
-        let ask = Ask::Switch { to: request.to };
-        let generation = request.if_generation;
-        let reply = self.ask(name, ask, None, generation, request.force, request.reason, actor).await?;
+        let asked = Asked {
+            ask: Ask::Switch { to: request.to },
+            contents: None,
+            if_generation: request.if_generation,
+            force: request.force,
+            supersede: request.supersede,
+            background: wait.background,
+            reason: request.reason,
+        };
+        let reply = self.ask(name, asked, actor).await?;
         self.after_change(name, reply, wait).await
     }
 
@@ -145,8 +165,16 @@ impl Handle {
     /// Nothing changed; the problem says why.
     pub async fn rollback(&self, name: &str, request: RollbackRequest, actor: String) -> Result<ChangeReply, Problem> {
         let wait = Wait::new(request.wait, request.timeout.as_deref())?;
-        let generation = request.if_generation;
-        let reply = self.ask(name, Ask::Rollback, None, generation, request.force, request.reason, actor).await?;
+        let asked = Asked {
+            ask: Ask::Rollback,
+            contents: None,
+            if_generation: request.if_generation,
+            force: request.force,
+            supersede: request.supersede,
+            background: wait.background,
+            reason: request.reason,
+        };
+        let reply = self.ask(name, asked, actor).await?;
         self.after_change(name, reply, wait).await
     }
 
@@ -162,34 +190,37 @@ impl Handle {
         actor: String,
     ) -> Result<ChangeReply, Problem> {
         let contents = contents(&update)?;
-        let ask = Ask::Replace { slot, empty: contents.endpoints.is_empty() };
-        self.ask(name, ask, Some(contents), update.if_generation, update.force, update.reason, actor).await
+        let asked = Asked {
+            ask: Ask::Replace { slot, empty: contents.endpoints.is_empty() },
+            contents: Some(contents),
+            if_generation: update.if_generation,
+            force: update.force,
+            supersede: update.supersede,
+            background: false,
+            reason: update.reason,
+        };
+        self.ask(name, asked, actor).await
     }
 
-    #[allow(clippy::too_many_arguments, reason = "the parts of one message, taken from three kinds of request")]
-    async fn ask(
-        &self,
-        name: &str,
-        ask: Ask,
-        contents: Option<SlotSettings>,
-        if_generation: Option<u64>,
-        force: bool,
-        reason: Option<String>,
-        actor: String,
-    ) -> Result<ChangeReply, Problem> {
+    async fn ask(&self, name: &str, asked: Asked, actor: String) -> Result<ChangeReply, Problem> {
+        let Asked { ask, contents, if_generation, force, supersede, background, reason } = asked;
+        needs_reason(force, reason.as_deref())?;
         let (reply, answer) = oneshot::channel();
-        let if_generation = if_generation.map(Generation);
-        let service = name.to_owned();
-        let message = AskMessage { service, ask, contents, if_generation, force, reason, actor, reply };
+        let (service, if_generation) = (name.to_owned(), if_generation.map(Generation));
+        let message =
+            AskMessage { service, ask, contents, if_generation, force, supersede, background, reason, actor, reply };
         self.send(Message::Ask(Box::new(message))).await?;
         answer.await.unwrap_or_else(|_gone| Err(refusal::shutting_down()))
     }
 
-    async fn send(&self, message: Message) -> Result<(), Problem> {
+    pub(super) async fn send(&self, message: Message) -> Result<(), Problem> {
         self.inner.inbox.send(message).await.map_err(|_gone| refusal::shutting_down())
     }
 
     async fn after_change(&self, name: &str, mut reply: ChangeReply, wait: Wait) -> Result<ChangeReply, Problem> {
+        if reply.outcome == ChangeOutcome::UnderWay {
+            return Ok(reply);
+        }
         let left = reply.active.other();
         if let Some(limit) = wait.limit {
             let drain = self.drain_status(name, left, Some(limit)).await?;
@@ -203,22 +234,6 @@ impl Handle {
             reply.drain = Some(self.drain_status(name, left, None).await?);
         }
         Ok(reply)
-    }
-
-    /// Runs a slot's gate and changes nothing.
-    ///
-    /// # Errors
-    /// `not_found`.
-    pub async fn test_slot(&self, name: &str, slot: Slot) -> Result<TestReply, Problem> {
-        let view = self.view(name)?;
-        let endpoints = view.slots[slot].endpoints.clone();
-        let gate = whole_gate(&view.settings, view.golden.as_ref(), endpoints, &view.slots[view.active].endpoints);
-        Ok(TestReply {
-            service: view.settings.name.clone(),
-            slot,
-            under_way: false,
-            gate: run_gate(gate, &Progress::new().0).await,
-        })
     }
 
     /// How a slot's drain stands; with `wait`, when it is safe to delete or the time is over.
@@ -321,7 +336,7 @@ impl Handle {
 
     /// Events from here on. A receiver that is too slow misses the oldest.
     pub fn events(&self) -> broadcast::Receiver<Event> {
-        self.inner.events.subscribe()
+        self.inner.gallery.events.subscribe()
     }
 
     /// Reads the config file and does what it says.
@@ -372,6 +387,13 @@ impl Handle {
             let _ = done.await;
         }
     }
+}
+
+/// # Errors
+/// Something is to be overruled without a word why.
+pub(super) fn needs_reason(force: bool, reason: Option<&str>) -> Result<(), Problem> {
+    let blank = reason.is_none_or(|reason| reason.trim().is_empty());
+    if force && blank { Err(refusal::reason_missing()) } else { Ok(()) }
 }
 
 pub(super) fn duration(text: &str, key: &str) -> Result<Duration, Problem> {

@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use tokio::sync::oneshot;
 
+use super::trials::TestEnd;
 use crate::{
-    api::{ChangeReply, GateReport, Problem, ReloadReply},
+    api::{CancelReply, ChangeReply, GateReport, Problem, ReloadReply, TestReply},
     config::SlotSettings,
     ids::{Generation, ServiceName, Slot},
     switch::{Ask, OpId},
@@ -21,13 +22,26 @@ pub(super) struct AskMessage {
     pub(super) contents: Option<SlotSettings>,
     pub(super) if_generation: Option<Generation>,
     pub(super) force: bool,
+    /// Take the place of another change whose gate runs.
+    pub(super) supersede: bool,
+    /// Answer as soon as the gate runs.
+    pub(super) background: bool,
     pub(super) reason: Option<String>,
     pub(super) actor: String,
     pub(super) reply: oneshot::Sender<Result<ChangeReply, Problem>>,
 }
 
-/// The gates that a reload needed, by service.
-pub(super) type ReloadGates = Vec<(ServiceName, SlotSettings, GateReport)>;
+/// What a gate has seen that a reload needed.
+#[derive(Debug)]
+pub(super) struct ReloadGate {
+    /// Which reload.
+    pub(super) op: OpId,
+    pub(super) service: ServiceName,
+    pub(super) slot: Slot,
+    /// What was tested.
+    pub(super) contents: SlotSettings,
+    pub(super) report: GateReport,
+}
 
 #[derive(Debug)]
 pub(super) enum Message {
@@ -42,8 +56,30 @@ pub(super) enum Message {
         actor: String,
         reply: Option<oneshot::Sender<Result<ReloadReply, Problem>>>,
     },
-    ReloadGated {
-        gates: ReloadGates,
+    ReloadGated(Box<ReloadGate>),
+    /// Call off what is being prepared for a service.
+    Cancel {
+        service: String,
+        actor: String,
+        reply: oneshot::Sender<Result<CancelReply, Problem>>,
+    },
+    /// Test a slot in the background.
+    Test {
+        service: String,
+        slot: Slot,
+        actor: String,
+        reply: oneshot::Sender<Result<TestReply, Problem>>,
+    },
+    CancelTest {
+        service: String,
+        slot: Slot,
+        actor: String,
+        reply: oneshot::Sender<Result<CancelReply, Problem>>,
+    },
+    /// A test has ended; answers when that is noted.
+    Tested {
+        end: TestEnd,
+        noted: Option<oneshot::Sender<()>>,
     },
     Endpoint(EndpointNews),
     /// A retired tenure has no lease left.

@@ -1,7 +1,8 @@
 //! THE ONLY WRITER: one task; receive → apply → journal → publish → announce.
 //!
 //! Invariants: nothing else changes what is published; a change is in the journal before traffic moves; slow work runs
-//! in tasks that report back, the controller waits for none of them but the journal's fsync.
+//! in tasks that report back, the controller waits for none of them but the journal's fsync; a gate whose outcome nobody
+//! needs any more is given up at once.
 //! Never: requests. It knows the data plane only through the table, the tenures and the workers' inboxes.
 
 mod clock;
@@ -11,6 +12,7 @@ mod effects;
 mod entry;
 mod gates;
 mod handle;
+mod handle_gates;
 mod message;
 mod news;
 mod overview;
@@ -20,7 +22,11 @@ mod record;
 mod recording;
 mod refusal;
 mod reload;
+mod reload_job;
 mod tls;
+mod trial;
+mod trials;
+mod under_way;
 
 pub use controller::{ControllerOptions, StartError, start};
 pub use gates::{GoldenSets, read_golden_files};

@@ -3,16 +3,19 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Instant};
 
-use super::entry::{Entry, SlotEntry};
+use super::{
+    entry::{Entry, SlotEntry},
+    under_way::Preparing,
+};
 use crate::{
     api::{
         DrainStatus, EndpointHealth, EndpointStatus, InFlight, ReloadStatus, RollbackStatus, ServiceStatus, SlotPhase,
-        SlotStatus,
+        SlotStatus, Tested,
     },
     checks::golden::Set,
-    config::{MatchRule, ServiceSettings},
+    config::{MatchRule, ServiceSettings, SlotSettings},
     ids::{Generation, PerSlot, ServiceName, Slot},
-    switch::{Change, Stage},
+    switch::Machine,
     table::SlotTable,
     telemetry::{GaugeSample, names},
     upstream::{Endpoint, Turnstile, lease::Tenure},
@@ -32,18 +35,18 @@ pub(super) struct ServiceView {
     pub(super) golden: Option<Arc<Set>>,
     pub(super) generation: Generation,
     pub(super) active: Slot,
-    previous: Option<Slot>,
-    pending: Option<(Slot, String)>,
-    /// A switch or rollback is under way: the active slot may soon be the other one.
-    leaving: bool,
+    /// As it stood; a dry run goes on with a copy.
+    pub(super) machine: Machine,
+    pub(super) preparing: Option<Preparing>,
     pub(super) slots: PerSlot<SlotView>,
 }
 
 /// One slot.
 #[derive(Clone, Debug)]
 pub(super) struct SlotView {
-    version: Option<String>,
+    pub(super) contents: SlotSettings,
     served: bool,
+    tested: Option<Arc<Tested>>,
     cut: u64,
     /// Requests may start here, as far as this snapshot knows: it is never the first to say that they may not.
     is_open: bool,
@@ -54,30 +57,15 @@ pub(super) struct SlotView {
 }
 
 impl ServiceView {
-    pub(super) fn new(entry: &Entry) -> Self {
-        let machine = &entry.machine;
-        let pending = machine.pending().map(|pending| {
-            let what = match pending.change {
-                Change::Switch { to } => format!("switch to {to}"),
-                Change::Rollback { to } => format!("rollback to {to}"),
-                Change::Replace { slot, .. } => format!("new endpoints for {slot}"),
-            };
-            let stage = match pending.stage {
-                Stage::Gate => "gate",
-                Stage::Journal => "journal",
-            };
-            (pending.change.slot(), format!("{what}: {stage}"))
-        });
+    pub(super) fn new(entry: &Entry, preparing: Option<Preparing>) -> Self {
+        let machine = entry.machine.clone();
         Self {
             settings: entry.settings.clone(),
             golden: entry.golden.clone(),
             generation: machine.generation(),
             active: machine.active(),
-            previous: machine.previous(),
-            pending,
-            leaving: machine
-                .pending()
-                .is_some_and(|pending| matches!(pending.change, Change::Switch { .. } | Change::Rollback { .. })),
+            machine,
+            preparing,
             slots: PerSlot::from_fn(|slot| SlotView::new(&entry.slots[slot], &entry.published.slots[slot])),
         }
     }
@@ -89,9 +77,9 @@ impl ServiceView {
             generation: self.generation,
             active: self.active,
             matches: rule_in_words(&self.settings.rule),
-            pending: self.pending.as_ref().map(|(_, words)| words.clone()),
-            under_way: None,
-            rollback: self.rollback(),
+            pending: self.preparing.as_ref().map(Preparing::in_short),
+            under_way: self.preparing.as_ref().map(Preparing::view),
+            rollback: self.rollback(self.machine.previous()),
             slots: PerSlot::from_fn(|slot| self.slot_status(slot, now)),
         }
     }
@@ -101,10 +89,10 @@ impl ServiceView {
         SlotStatus {
             slot,
             phase: self.phase(slot),
-            version: view.version.clone(),
+            version: view.contents.version.clone(),
             endpoints: view.endpoints.iter().map(|endpoint| endpoint_status(endpoint, now)).collect(),
             drain: self.drain(slot),
-            tested: None,
+            tested: view.tested.as_deref().cloned(),
         }
     }
 
@@ -127,11 +115,11 @@ impl ServiceView {
     pub(super) fn drain(&self, slot: Slot) -> DrainStatus {
         let view = &self.slots[slot];
         let in_flight = view.in_flight();
-        let pending = self.pending.as_ref().filter(|(target, _)| *target == slot);
+        let pending = self.preparing.as_ref().filter(|preparing| preparing.slot == slot);
         let (safe_to_delete, why) = if slot == self.active {
             (false, "the slot is active".to_owned())
-        } else if let Some((_, words)) = pending {
-            (false, format!("a change is under way: {words}"))
+        } else if let Some(preparing) = pending {
+            (false, format!("a change is under way: {}", preparing.in_short()))
         } else if view.is_drained() {
             (true, "nothing runs on the slot and nothing new can start there".to_owned())
         } else if view.is_open {
@@ -139,7 +127,8 @@ impl ServiceView {
         } else {
             (false, format!("{} still running", count_in_words(in_flight)))
         };
-        let serves_on = slot == self.active && !self.leaving;
+        let leaving = self.preparing.as_ref().is_some_and(|preparing| preparing.leaves);
+        let serves_on = slot == self.active && !leaving;
         let takes_previews = self.takes_previews(slot);
         DrainStatus { in_flight, oldest_ms: None, cut: view.cut(), safe_to_delete, serves_on, takes_previews, why }
     }
@@ -149,8 +138,9 @@ impl ServiceView {
         slot != self.active && self.slots[slot].is_open
     }
 
-    fn rollback(&self) -> RollbackStatus {
-        let Some(to) = self.previous else {
+    /// The way back to a slot.
+    pub(super) fn rollback(&self, to: Option<Slot>) -> RollbackStatus {
+        let Some(to) = to else {
             let why = "no slot that served before still stands".to_owned();
             return RollbackStatus { to: None, instant: false, why };
         };
@@ -164,8 +154,9 @@ impl ServiceView {
 impl SlotView {
     fn new(entry: &SlotEntry, own: &SlotTable) -> Self {
         Self {
-            version: entry.contents.version.clone(),
+            contents: entry.contents.clone(),
             served: entry.served,
+            tested: entry.tested.clone(),
             cut: entry.cut,
             is_open: own.is_open,
             endpoints: entry.endpoints.clone(),
@@ -220,7 +211,7 @@ fn previews_in_words(in_flight: InFlight) -> String {
     format!("{running}previews may reach it; empty the slot first (PUT it with `\"endpoints\": []`)")
 }
 
-fn count_in_words(in_flight: InFlight) -> String {
+pub(super) fn count_in_words(in_flight: InFlight) -> String {
     let kinds = [(in_flight.unary, "request"), (in_flight.stream, "stream"), (in_flight.tunnel, "tunnel")];
     let words: Vec<_> = kinds
         .iter()
@@ -279,7 +270,7 @@ fn slot_gauges(
     add(names::QUEUED, vec![], f64::from(view.turnstile.waiting()));
     add(names::LEASES_CUT, vec![], view.cut() as f64);
     let in_flight = view.in_flight();
-    let version = view.version.clone().unwrap_or_default();
+    let version = view.contents.version.clone().unwrap_or_default();
     for (kind, count) in [("unary", in_flight.unary), ("stream", in_flight.stream), ("tunnel", in_flight.tunnel)] {
         add(names::IN_FLIGHT, vec![("version", version.clone()), ("kind", kind.to_owned())], count as f64);
     }

@@ -1,28 +1,43 @@
 //! Refusals in words: what, where, and what to do.
 
+use super::under_way::{Preparing, in_words};
 use crate::{
     api::{GateReport, Problem, ProblemKind, StepResult},
     ids::{Generation, ServiceName},
-    switch::Refusal,
+    switch::{Change, Refusal},
 };
 
+/// What a refusal is to be told with.
+#[derive(Debug, Default)]
+pub(super) struct Circumstances {
+    pub(super) generation: Generation,
+    pub(super) gate: Option<GateReport>,
+    /// What was refused, if its gate ran.
+    pub(super) change: Option<Change>,
+    /// Who or what ended it, if its gate's verdict did not.
+    pub(super) ended_by: Option<String>,
+    /// What it would have to wait for.
+    pub(super) under_way: Option<Preparing>,
+}
+
 /// The problem to answer with.
-pub(super) fn problem(
-    service: &ServiceName,
-    refusal: Refusal,
-    generation: Generation,
-    gate: Option<GateReport>,
-) -> Problem {
+pub(super) fn problem(service: &ServiceName, refusal: Refusal, circumstances: Circumstances) -> Problem {
+    let Circumstances { generation, gate, change, ended_by, under_way } = circumstances;
     let mut problem = match refusal {
         Refusal::GenerationDiffers => Problem::new(
             ProblemKind::GenerationDiffers,
             format!("service {service} is at generation {generation}, not at the one you gave"),
         )
         .hint("someone else changed it; look at its status and history, then decide again"),
-        Refusal::Busy => Problem::new(ProblemKind::Busy, format!("another change of service {service} is under way"))
-            .hint("wait for it to end; status shows it as pending"),
-        Refusal::Superseded => Problem::new(
-            ProblemKind::Busy,
+        Refusal::Busy => busy(service, under_way.as_ref()),
+        Refusal::Cancelled | Refusal::Superseded => {
+            let what = change.map_or_else(|| "change".to_owned(), in_words);
+            let ended_by = ended_by.unwrap_or_else(|| "cancelled".to_owned());
+            Problem::new(ProblemKind::Cancelled, format!("service {service}: {what}: {ended_by}; nothing changed"))
+                .hint("look at its status, then ask again if it is still wanted")
+        }
+        Refusal::Revised => Problem::new(
+            ProblemKind::Cancelled,
             format!("the config file changed service {service} while this change was being prepared"),
         )
         .hint("look at its status, then ask again if it is still wanted"),
@@ -54,6 +69,34 @@ pub(super) fn problem(
     problem.gate = gate;
     problem.generation = (refusal == Refusal::GenerationDiffers).then_some(generation.0);
     problem
+}
+
+fn busy(service: &ServiceName, under_way: Option<&Preparing>) -> Problem {
+    let what = under_way.map(|one| format!(": {}", one.in_full())).unwrap_or_default();
+    Problem::new(ProblemKind::Busy, format!("another change of service {service} is under way{what}")).hint(format!(
+        "wait for it to end, cancel it (DELETE /v1/services/{service}/change), or ask again with `supersede` to take its \
+         place; status shows how far it is"
+    ))
+}
+
+/// There is nothing to call off, or it cannot be called off.
+pub(super) fn not_cancellable(service: &ServiceName, under_way: Option<&Preparing>) -> Problem {
+    match under_way {
+        None => Problem::new(ProblemKind::Refused, format!("no change of service {service} is under way"))
+            .hint("look at its status and history: it may have ended already"),
+        Some(one) => {
+            let message = format!("service {service}: {} cannot be cancelled", one.in_full());
+            Problem::new(ProblemKind::Refused, message).hint(
+                "a change is too far on once its gate has passed; a config file's change ends when the file is changed",
+            )
+        }
+    }
+}
+
+/// `force` overrules what protects the traffic: the journal must be able to say why.
+pub(super) fn reason_missing() -> Problem {
+    Problem::new(ProblemKind::Invalid, "reason: `force` overrules the gate and needs a reason for the journal")
+        .hint("say why in `reason`; on the command line: --force --reason \"…\"")
 }
 
 /// What a failed gate says of its slot: `is not ready: …`, or which step it did not pass.

@@ -10,14 +10,16 @@ use super::{
     describe::{change_of, found_line, lost_line},
     entry::{Entry, SlotEntry},
     gates::{GoldenSets, read_golden_files, whole_gate},
-    message::ReloadGates,
     plan::{Known, KnownSlot, ServicePlan, plan},
     preview::{Previews, read_preview_tokens},
     record,
+    refusal::Circumstances,
+    reload_job::ReloadJob,
     tls::{TlsClients, read_tls_files},
+    trials::PlannedGate,
 };
 use crate::{
-    api::{Event, Problem, ProblemKind, ReloadReply, ReloadStatus},
+    api::{Event, GateReport, Problem, ProblemKind, ReloadReply, ReloadStatus},
     config::{self, FileContent, Loaded, Problems, ServiceSettings, SlotSettings},
     ids::{Generation, PerSlot, ServiceName, Slot},
     net::tls::{PreparedListeners, TlsListeners},
@@ -26,18 +28,6 @@ use crate::{
     table::Preview,
     upstream::{Endpoint, TlsClient},
 };
-
-/// A file that has been read and waits for its gates.
-#[derive(Debug)]
-pub(super) struct ReloadJob {
-    pub(super) loaded: Loaded,
-    waiter: ReloadWaiter,
-    gates: ReloadGates,
-    listeners: PreparedListeners,
-    pub(super) tls: TlsClients,
-    golden: GoldenSets,
-    pub(super) previews: Previews,
-}
 
 /// What a whole file comes to.
 #[derive(Default)]
@@ -135,19 +125,22 @@ impl Controller {
         reply: Option<oneshot::Sender<Result<ReloadReply, Problem>>>,
     ) {
         self.reloads_waiting.push_back((actor, reply));
+        self.give_up_outdated().await;
         self.next_reload().await;
     }
 
     /// One reload at a time; each reads the file anew, so that the last one sees the last content.
-    async fn next_reload(&mut self) {
+    pub(super) async fn next_reload(&mut self) {
         while self.reload.is_none()
             && let Some(waiter) = self.reloads_waiting.pop_front()
         {
             let (path, listeners) = (self.config_path.clone(), self.tls.clone());
             match tokio::task::spawn_blocking(move || read(&path, &listeners)).await {
                 Ok((_, Ok(NamedFiles { loaded, listeners, tls, golden, previews }))) => {
-                    let gates = Vec::new();
-                    self.reload = Some(ReloadJob { loaded, waiter, gates, listeners, tls, golden, previews });
+                    let (op, since) = (self.new_op(), clock::now());
+                    let (gates, trials) = (Vec::new(), Vec::new());
+                    self.reload =
+                        Some(ReloadJob { op, loaded, waiter, since, gates, trials, listeners, tls, golden, previews });
                     self.advance_reload().await;
                 }
                 Ok((content, Err(problems))) => {
@@ -160,18 +153,10 @@ impl Controller {
         }
     }
 
-    pub(super) async fn reload_gated(&mut self, gates: ReloadGates) {
-        if let Some(job) = &mut self.reload {
-            job.gates.extend(gates);
-        }
-        self.advance_reload().await;
-        self.next_reload().await;
-    }
-
     /// Plans, asks for gates that have not run yet, and applies when none is missing. Planning is done anew after the
     /// gates, because switches go on meanwhile.
-    async fn advance_reload(&mut self) {
-        let Some(job) = self.reload.take() else { return };
+    pub(super) async fn advance_reload(&mut self) {
+        let Some(mut job) = self.reload.take() else { return };
         let plan = match self.plan(&job.loaded) {
             Ok(plan) => plan,
             Err(problem) => return self.refuse_reload(job.waiter, job.loaded.hash, vec![problem]),
@@ -185,14 +170,15 @@ impl Controller {
                 continue;
             }
             let contents = &service.contents[service.active];
-            match job.gates.iter().find(|(gated, what, _)| gated == name && what == contents) {
-                Some((_, _, report)) if report.passed => {}
-                Some((_, _, report)) => failed.push(self.gate_problem(name, service.active, report)),
+            match job.tested(name, contents) {
+                Some(report) if report.passed => {}
+                Some(report) => failed.push(self.gate_problem(name, service.active, report)),
                 None => {
                     let endpoints = endpoints(entry, service, contents, &client(&job.tls, name));
                     let active = &entry.slots[active].endpoints;
                     let gate = whole_gate(&service.settings, job.golden.get(name), endpoints, active);
-                    missing.push((name.clone(), contents.clone(), gate));
+                    let (service, slot, contents) = (name.clone(), service.active, contents.clone());
+                    missing.push(PlannedGate { service, slot, contents, gate });
                 }
             }
         }
@@ -201,12 +187,13 @@ impl Controller {
         } else if missing.is_empty() {
             self.apply(plan, job).await;
         } else {
-            self.start_reload_gates(missing);
+            job.trials = self.start_reload_gates(job.op, missing, &job.waiter.0);
             self.reload = Some(job);
+            self.show();
         }
     }
 
-    fn gate_problem(&self, name: &ServiceName, slot: Slot, report: &crate::api::GateReport) -> String {
+    fn gate_problem(&self, name: &ServiceName, slot: Slot, report: &GateReport) -> String {
         format!(
             "{}: service {name}: slot {slot} {}; the file is not applied, correct it or mend the slot and reload",
             self.config_path.display(),
@@ -250,7 +237,12 @@ impl Controller {
             if let Some(entry) = self.entries.get_mut(&name) {
                 entry.golden = job.golden.get(&name).cloned();
             }
+            let slot = service.active;
+            let tested = service.replaced[slot].then(|| job.tested(&name, &service.contents[slot]).cloned()).flatten();
             self.revise(&name, service, client(&job.tls, &name), job.previews.get(&name)).await;
+            if let Some((entry, report)) = self.entries.get_mut(&name).zip(tested) {
+                entry.slots[slot].note_test(report);
+            }
         }
         for settings in &job.loaded.settings.services {
             if !self.entries.contains_key(&settings.name) {
@@ -329,8 +321,10 @@ impl Controller {
         for effect in entry.machine.step(gone) {
             if let switch::Effect::Answer { op, answer: switch::Answer::Refused(refusal) } = effect
                 && let Some(open) = self.open.remove(&op)
+                && let Some(reply) = open.reply
             {
-                drop(open.reply.send(Err(super::refusal::problem(name, refusal, generation, None))));
+                let circumstances = Circumstances { generation, ..Circumstances::default() };
+                drop(reply.send(Err(super::refusal::problem(name, refusal, circumstances))));
             }
         }
         for (_, slot) in entry.slots.iter() {
@@ -357,8 +351,7 @@ impl Controller {
             let books = &mut entry.slots[slot];
             books.file.clone_from(&service.settings.slots[slot]);
             if service.replaced[slot] {
-                books.contents.clone_from(&service.contents[slot]);
-                books.served = false;
+                books.put(service.contents[slot].clone());
             }
         }
         if !changed {

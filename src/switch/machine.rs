@@ -39,7 +39,11 @@ pub enum Event {
         ask: Ask,
         if_generation: Option<Generation>,
         force: bool,
+        /// Takes the place of another request whose gate runs.
+        supersede: bool,
     },
+    /// The request is not wanted any more; without effect once its gate has passed.
+    Cancelled(OpId),
     GatePassed(OpId),
     GateFailed(OpId),
     JournalWritten(OpId),
@@ -60,6 +64,8 @@ pub enum Effect {
         op: OpId,
         change: Change,
     },
+    /// Give up the test of a request that ends without its verdict.
+    StopGate(OpId),
     /// Make the change durable; report `JournalWritten` or `JournalFailed`.
     WriteJournal {
         op: OpId,
@@ -101,8 +107,12 @@ pub enum Refusal {
     WouldEmptyActive(Slot),
     GateFailed(Slot),
     JournalFailed,
-    /// A config file that was accepted meanwhile changed the service.
+    /// Someone called it off while its gate ran.
+    Cancelled,
+    /// A newer request took its place while its gate ran.
     Superseded,
+    /// A config file that was accepted meanwhile changed the service.
+    Revised,
 }
 
 /// How far a request has come.
@@ -175,7 +185,13 @@ impl Machine {
     /// Takes one event and names what is to be done about it.
     pub fn step(&mut self, event: Event) -> Vec<Effect> {
         match event {
-            Event::Asked { op, ask, if_generation, force } => self.asked(op, ask, if_generation, force),
+            Event::Asked { op, ask, if_generation, force, supersede } => {
+                self.asked(op, ask, if_generation, force, supersede)
+            }
+            Event::Cancelled(op) => match self.take_pending(op, Stage::Gate) {
+                Some(pending) => overtaken(pending, Refusal::Cancelled),
+                None => Vec::new(),
+            },
             Event::GatePassed(op) => self.gate_ended(op, true),
             Event::GateFailed(op) => self.gate_ended(op, false),
             Event::JournalWritten(op) => self.journal_written(op),
@@ -187,24 +203,38 @@ impl Machine {
         }
     }
 
-    fn asked(&mut self, op: OpId, ask: Ask, if_generation: Option<Generation>, force: bool) -> Vec<Effect> {
+    fn asked(
+        &mut self,
+        op: OpId,
+        ask: Ask,
+        if_generation: Option<Generation>,
+        force: bool,
+        supersede: bool,
+    ) -> Vec<Effect> {
         if if_generation.is_some_and(|wanted| wanted != self.generation) {
             return refuse(op, Refusal::GenerationDiffers);
         }
-        if self.pending.is_some() {
+        // What is being written down may be durable already: nothing takes its place any more.
+        if self.pending.is_some_and(|pending| !supersede || pending.stage == Stage::Journal) {
             return refuse(op, Refusal::Busy);
         }
         let change = match self.change_for(ask) {
-            Ok(Some(change)) => change,
-            Ok(None) => return vec![Effect::Answer { op, answer: Answer::Unchanged }],
+            Ok(change) => change,
+            // Whoever asks for the impossible takes nobody's place.
             Err(refusal) => return refuse(op, refusal),
+        };
+        let mut effects = self.pending.take().map_or_else(Vec::new, |older| overtaken(older, Refusal::Superseded));
+        let Some(change) = change else {
+            effects.push(Effect::Answer { op, answer: Answer::Unchanged });
+            return effects;
         };
         let stage = if self.needs_gate(change) { Stage::Gate } else { Stage::Journal };
         self.pending = Some(Pending { op, change, stage, force, forced: false });
-        match stage {
-            Stage::Gate => vec![Effect::RunGate { op, change }],
-            Stage::Journal => vec![self.journal_effect(op, change, false)],
-        }
+        effects.push(match stage {
+            Stage::Gate => Effect::RunGate { op, change },
+            Stage::Journal => self.journal_effect(op, change, false),
+        });
+        effects
     }
 
     /// The change that an ask comes to; `None` if it already holds.
@@ -285,7 +315,7 @@ impl Machine {
     fn revised(&mut self, active: Slot, mut occupied: PerSlot<bool>, replaced: PerSlot<bool>) -> Vec<Effect> {
         let mut effects = Vec::new();
         if let Some(pending) = self.pending.take() {
-            effects.extend(refuse(pending.op, Refusal::Superseded));
+            effects.extend(overtaken(pending, Refusal::Revised));
         }
         occupied[active] = true;
         self.occupied = occupied;
@@ -308,6 +338,12 @@ impl Machine {
     }
 }
 
+/// A request ends before its time.
+fn overtaken(pending: Pending, why: Refusal) -> Vec<Effect> {
+    let stop = (pending.stage == Stage::Gate).then_some(Effect::StopGate(pending.op));
+    stop.into_iter().chain(refuse(pending.op, why)).collect()
+}
+
 fn refuse(op: OpId, refusal: Refusal) -> Vec<Effect> {
     vec![Effect::Answer { op, answer: Answer::Refused(refusal) }]
 }
@@ -317,13 +353,23 @@ mod tests {
     use super::*;
 
     const OP: OpId = OpId(1);
+    const NEWER: OpId = OpId(2);
 
     fn both() -> Machine {
         Machine::new(Generation(4), Slot::Blue, None, PerSlot { blue: true, green: true })
     }
 
     fn ask(ask: Ask) -> Event {
-        Event::Asked { op: OP, ask, if_generation: None, force: false }
+        Event::Asked { op: OP, ask, if_generation: None, force: false, supersede: false }
+    }
+
+    /// The same by somebody else, who takes the place of others.
+    fn newer(ask: Ask) -> Event {
+        Event::Asked { op: NEWER, ask, if_generation: None, force: false, supersede: true }
+    }
+
+    fn refused(op: OpId, refusal: Refusal) -> Effect {
+        Effect::Answer { op, answer: Answer::Refused(refusal) }
     }
 
     #[test]
@@ -358,6 +404,51 @@ mod tests {
         machine.step(ask(Ask::Replace { slot: Slot::Blue, empty: false }));
         machine.step(Event::JournalWritten(OP));
         assert_eq!(machine.previous(), None);
+    }
+
+    #[test]
+    fn a_cancelled_request_stops_its_gate_and_makes_room() {
+        let mut machine = both();
+        machine.step(ask(Ask::Switch { to: None }));
+        assert_eq!(machine.step(Event::Cancelled(NEWER)), [], "another's request stands");
+        assert_eq!(machine.step(Event::Cancelled(OP)), [Effect::StopGate(OP), refused(OP, Refusal::Cancelled)]);
+        assert_eq!(machine, both());
+    }
+
+    #[test]
+    fn what_is_being_written_down_is_neither_cancelled_nor_superseded() {
+        let mut machine = both();
+        machine.step(ask(Ask::Switch { to: None }));
+        machine.step(Event::GatePassed(OP));
+        assert_eq!(machine.step(Event::Cancelled(OP)), []);
+        assert_eq!(machine.step(newer(Ask::Switch { to: None })), [refused(NEWER, Refusal::Busy)]);
+        machine.step(Event::JournalWritten(OP));
+        assert_eq!(machine.active(), Slot::Green);
+    }
+
+    #[test]
+    fn a_newer_request_takes_the_place_of_one_whose_gate_runs() {
+        let mut machine = both();
+        machine.step(ask(Ask::Switch { to: None }));
+        let change = Change::Switch { to: Slot::Green };
+        let stopped = [Effect::StopGate(OP), refused(OP, Refusal::Superseded)];
+        let effects = machine.step(newer(Ask::Switch { to: None }));
+        assert_eq!(effects, [&stopped[..], &[Effect::RunGate { op: NEWER, change }]].concat());
+        assert_eq!(machine.step(Event::GatePassed(OP)), [], "the older one's gate counts no more");
+    }
+
+    /// Who asks to stay where traffic is calls the switch off; who asks for the impossible does not.
+    #[test]
+    fn to_supersede_takes_a_request_that_makes_sense() {
+        let mut machine = both();
+        machine.step(ask(Ask::Switch { to: None }));
+        let before = machine.clone();
+        assert_eq!(machine.step(newer(Ask::Rollback)), [refused(NEWER, Refusal::NothingToRollBackTo)]);
+        assert_eq!(machine, before);
+        let stay = Effect::Answer { op: NEWER, answer: Answer::Unchanged };
+        let effects = machine.step(newer(Ask::Switch { to: Some(Slot::Blue) }));
+        assert_eq!(effects, [Effect::StopGate(OP), refused(OP, Refusal::Superseded), stay]);
+        assert_eq!(machine, both());
     }
 
     #[test]

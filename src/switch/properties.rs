@@ -27,8 +27,11 @@ fn ask() -> impl Strategy<Value = Ask> {
 fn event() -> impl Strategy<Value = Event> {
     let op = (0..6_u64).prop_map(OpId);
     prop_oneof![
-        4 => (op.clone(), ask(), proptest::option::of((0..8_u64).prop_map(Generation)), any::<bool>())
-            .prop_map(|(op, ask, if_generation, force)| Event::Asked { op, ask, if_generation, force }),
+        4 => (op.clone(), ask(), proptest::option::of((0..8_u64).prop_map(Generation)), any::<bool>(), any::<bool>())
+            .prop_map(|(op, ask, if_generation, force, supersede)| {
+                Event::Asked { op, ask, if_generation, force, supersede }
+            }),
+        1 => op.clone().prop_map(Event::Cancelled),
         4 => op.clone().prop_map(Event::GatePassed),
         2 => op.clone().prop_map(Event::GateFailed),
         4 => op.clone().prop_map(Event::JournalWritten),
@@ -47,7 +50,7 @@ fn answers(effects: &[Effect]) -> Vec<(OpId, Answer)> {
         .iter()
         .filter_map(|effect| match effect {
             Effect::Answer { op, answer } => Some((*op, *answer)),
-            Effect::RunGate { .. } | Effect::WriteJournal { .. } | Effect::Publish => None,
+            Effect::RunGate { .. } | Effect::StopGate(_) | Effect::WriteJournal { .. } | Effect::Publish => None,
         })
         .collect()
 }
@@ -68,11 +71,30 @@ fn check_step(before: &Machine, event: Event, after: &Machine, effects: &[Effect
         prop_assert!(journaled || by_file, "traffic moves only after the journal holds the change");
     }
     for (_, answer) in answers(effects) {
-        if matches!(answer, Answer::Refused(refusal) if refusal != Refusal::Superseded) {
+        if matches!(answer, Answer::Refused(refusal) if refusal != Refusal::Revised) {
             prop_assert_eq!(before.active(), after.active());
             prop_assert_eq!(before.previous(), after.previous());
             prop_assert!(!published(effects), "a refusal changes nothing");
         }
+    }
+    check_overtaken(before, event, effects)
+}
+
+/// A request whose gate runs may be called off or overtaken, and its gate is stopped then; only the file overtakes one
+/// that is being written down.
+fn check_overtaken(before: &Machine, event: Event, effects: &[Effect]) -> Result<(), TestCaseError> {
+    let stopped = effects.iter().find_map(|effect| if let Effect::StopGate(op) = effect { Some(*op) } else { None });
+    let overtaken = answers(effects).into_iter().find(|(_, answer)| {
+        use Refusal::{Cancelled, Revised, Superseded};
+        matches!(answer, Answer::Refused(Cancelled | Superseded | Revised))
+    });
+    let in_stage = |stage| before.pending().filter(|pending| pending.stage == stage).map(|pending| pending.op);
+    let by_file = matches!(event, Event::Revised { .. });
+    let written = in_stage(Stage::Journal).filter(|_| by_file);
+    prop_assert_eq!(stopped, overtaken.map(|(op, _)| op).filter(|op| written != Some(*op)), "its gate is stopped");
+    prop_assert!(stopped.is_none() || stopped == in_stage(Stage::Gate), "a gate that runs");
+    if let Event::Asked { op, supersede: false, .. } = event {
+        prop_assert!(overtaken.is_none(), "{op:?} did not ask for another's place");
     }
     Ok(())
 }
@@ -87,7 +109,7 @@ struct Gates {
 impl Gates {
     fn note(&mut self, before: &Machine, event: Event) {
         match event {
-            Event::Asked { op, force, .. } if before.pending().is_none() => {
+            Event::Asked { op, force, .. } => {
                 self.passed.remove(&op);
                 self.asked_by_force.remove(&op);
                 if force {
@@ -99,7 +121,7 @@ impl Gates {
             {
                 self.passed.insert(op);
             }
-            Event::Asked { .. }
+            Event::Cancelled(_)
             | Event::GatePassed(_)
             | Event::GateFailed(_)
             | Event::JournalWritten(_)

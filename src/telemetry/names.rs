@@ -23,6 +23,7 @@ metrics! {
     ACTIVE = ("verdigris_active", "1 for the slot that serves, 0 for the other, by service and slot.");
     GENERATION = ("verdigris_generation", "The service's generation.");
     SWITCHES = ("verdigris_switches_total", "Switches, rollbacks and slot changes, by service, action and outcome.");
+    GATES = ("verdigris_gates_total", "Gates that were run, by service, slot, purpose and result.");
     HEALTHY = ("verdigris_endpoint_healthy", "1 if the endpoint is healthy, 0 if not or not probed yet.");
     EJECTED = ("verdigris_endpoint_ejected", "1 while the endpoint is left out because requests failed there in a row, else 0.");
     EJECTIONS = ("verdigris_endpoint_ejections_total", "Ejections of endpoints, by service and slot.");

@@ -45,6 +45,7 @@ struct Inner {
     gauges: Mutex<Vec<GaugeSource>>,
     events: prometheus::Registry,
     switches: IntCounterVec,
+    gates: IntCounterVec,
     reloads: IntCounterVec,
     ejections: IntCounterVec,
     unrouted: IntCounterVec,
@@ -114,6 +115,7 @@ impl Registry {
             Ok(counter)
         };
         let switches = counter(names::SWITCHES, &["service", "action", "outcome"])?;
+        let gates = counter(names::GATES, &["service", "slot", "purpose", "result"])?;
         let reloads = counter(names::RELOADS, &["outcome"])?;
         let ejections = counter(names::EJECTIONS, &["service", "slot"])?;
         let unrouted = counter(names::UNROUTED, &["kind"])?;
@@ -132,6 +134,7 @@ impl Registry {
                 gauges: Mutex::default(),
                 events,
                 switches,
+                gates,
                 reloads,
                 ejections,
                 unrouted,
@@ -157,6 +160,11 @@ impl Registry {
     /// Counts a switch, rollback or slot change.
     pub fn change(&self, service: &ServiceName, action: &str, outcome: &str) {
         self.inner.switches.with_label_values(&[service.as_str(), action, outcome]).inc();
+    }
+
+    /// Counts a gate that was run for `switch`, `rollback`, `slot`, `reload` or `test`: `passed`, `failed`, `cancelled`.
+    pub fn gate(&self, service: &ServiceName, slot: Slot, purpose: &str, result: &str) {
+        self.inner.gates.with_label_values(&[service.as_str(), slot.as_str(), purpose, result]).inc();
     }
 
     /// Counts a reading of the config file: `applied`, `unchanged` or `refused`.

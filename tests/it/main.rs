@@ -11,11 +11,13 @@
 mod bad_input;
 mod balancing;
 mod body_limits;
+mod cli_release;
 mod client_timeouts;
 mod drain;
 mod edits;
 mod ejection;
 mod gate;
+mod gate_ops;
 mod golden_record;
 mod grpc;
 mod h2_wire;

@@ -45,7 +45,7 @@ async fn a_rollback_to_a_server_that_has_just_died_is_refused_unless_forced() {
     assert_eq!(proxy.once(&get("/")).await.colour(), "green", "nothing moved");
     let entry = &proxy.admin.history("iris").await[0];
     assert_eq!((&entry["action"], &entry["outcome"]), (&json!("rollback"), &json!("refused")));
-    let forced = proxy.admin.try_rollback("iris", json!({"force": true})).await;
+    let forced = proxy.admin.try_rollback("iris", json!({"force": true, "reason": "a test"})).await;
     assert_eq!((forced.status, &forced.json["forced"]), (200, &json!(true)), "{}", forced.text);
 }
 
@@ -76,7 +76,7 @@ async fn a_switch_asks_every_endpoint_and_a_rollback_one() {
     assert!(lines[1].contains(&green[1].url()) && lines[1].contains("answered 503"), "{lines:?}");
     assert_eq!(proxy.admin.active("iris").await, "blue");
     assert_eq!(proxy.admin.drain("iris", "blue").await["serves_on"], true);
-    let forced = proxy.admin.switch("iris", json!({"to": "green", "force": true})).await;
+    let forced = proxy.admin.switch("iris", json!({"to": "green", "force": true, "reason": "a test"})).await;
     assert_eq!(proxy.admin.drain("iris", "blue").await["serves_on"], Value::Null);
     assert_eq!(forced["forced"], true);
     proxy.switch("blue").await;

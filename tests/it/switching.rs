@@ -142,7 +142,7 @@ async fn an_empty_slot_is_refused_even_with_force() {
     let blue = Origin::start("blue").await;
     let service = crate::support::config::Service::new("iris", &blue.url(), "");
     let proxy = Proxy::ready(&Config::new(vec![service])).await;
-    let reply = proxy.admin.try_switch("iris", json!({"to": "green", "force": true})).await;
+    let reply = proxy.admin.try_switch("iris", json!({"to": "green", "force": true, "reason": "a test"})).await;
     assert_eq!((reply.status, &reply.json["error"]), (409, &json!("refused")), "{}", reply.text);
     assert_eq!(proxy.admin.status("iris").await["slots"]["green"]["phase"], "empty");
 }
@@ -210,7 +210,7 @@ async fn a_second_change_meanwhile_is_busy() {
         if status["pending"].is_string() { Ok(()) } else { Err(status) }
     })
     .await;
-    let second = proxy.admin.try_switch("iris", json!({"to": "green", "force": true})).await;
+    let second = proxy.admin.try_switch("iris", json!({"to": "green", "force": true, "reason": "a test"})).await;
     assert_eq!((second.status, &second.json["error"]), (409, &json!("busy")), "{}", second.text);
     assert_eq!(within("the gate to give up", first).await.unwrap().status, 409);
     assert_eq!(proxy.once(&get("/")).await.colour(), "blue");
@@ -234,7 +234,8 @@ async fn events_tell_what_happens_as_it_happens() {
         text
     })
     .await;
-    let data = seen.lines().find_map(|line| line.strip_prefix("data: ").or(line.strip_prefix("data:"))).unwrap();
+    let (_, change) = seen.split_once("event: change").unwrap();
+    let data = change.lines().find_map(|line| line.strip_prefix("data: ").or(line.strip_prefix("data:"))).unwrap();
     let event: Value = serde_json::from_str(data).unwrap();
     assert_eq!((&event["kind"], &event["action"], &event["to"]), (&json!("change"), &json!("switch"), &json!("green")));
 }

@@ -23,6 +23,16 @@ function element(name, attributes, ...children) {
 }
 
 const text = (name, content, kind) => element(name, { class: kind }, content);
+const button = (label, click, attributes = {}) => element("button", { type: "button", click, ...attributes }, label);
+
+// Puts other content into a place only if it is other: what a reader has opened or focused stays.
+const shown = new WeakMap();
+function put(place, content, make) {
+  const key = JSON.stringify(content ?? null);
+  if (shown.get(place) === key) return;
+  shown.set(place, key);
+  place.replaceChildren(...(content ? [make(content)].flat() : []));
+}
 
 function age(ms) {
   if (ms < 1000) return `${ms} ms`;
@@ -74,14 +84,53 @@ function say(where, message) {
   place.hidden = !message;
 }
 
+// --- gates
+
+const RESULTS = { pass: ["passed", "good"], fail: ["failed", "bad"], skipped: ["skipped", "dim"] };
+// What a reader has unfolded, so that it stays so when it is drawn anew.
+const unfolded = new Set();
+
+function gateStep(step, key) {
+  const [word, kind] = RESULTS[step.result] || [step.result];
+  const head = [`${step.name} `, text("span", word, kind), text("span", ` ${age(step.took_ms)}`, "dim")];
+  if (!step.evidence.length) return element("li", {}, ...head);
+  return element("li", {}, fold(key, head, element("ul", {}, ...step.evidence.map((line) => text("li", line)))));
+}
+
+function fold(key, head, ...body) {
+  const made = element("details", {}, element("summary", {}, ...head), ...body);
+  made.open = unfolded.has(key);
+  made.addEventListener("toggle", () => { if (made.open) unfolded.add(key); else unfolded.delete(key); });
+  return made;
+}
+
+function gateSteps(steps, key) {
+  return element("ul", { class: "steps" }, ...steps.map((step) => gateStep(step, `${key}/${step.name}`)));
+}
+
+function gateReport(key, gate, when) {
+  const word = gate.passed ? "passed" : `failed: ${gate.steps.filter((step) => step.result === "fail").map((step) => step.name).join(", ")}`;
+  const head = ["gate ", text("span", word, gate.passed ? "good" : "bad"), text("span", when ? ` ${new Date(when).toLocaleString()}` : "", "dim")];
+  return fold(key, head, gateSteps(gate.steps, key));
+}
+
+function gateProgress(key, { steps, running }) {
+  const now = running ? [text("p", `${running.name}${running.detail ? `: ${running.detail}` : ""} …`, "running")] : [];
+  return [...(steps.length ? [gateSteps(steps, key)] : []), ...now];
+}
+
 // --- a change, with its question
 
-function ask(title, words, verb) {
+function ask({ title, words, verb, underWay }) {
   byId("ask-title").textContent = title;
   byId("ask-text").textContent = words;
   byId("ask-yes").textContent = verb;
   byId("ask-reason").value = "";
-  byId("ask-force").checked = false;
+  byId("ask-force").checked = byId("ask-supersede").checked = false;
+  byId("ask-supersede").parentElement.hidden = !underWay;
+  byId("ask-under-way").textContent = underWay || "";
+  byId("ask-plan").replaceChildren();
+  complain("");
   const dialog = byId("ask");
   dialog.showModal();
   return new Promise((resolve) => {
@@ -89,23 +138,76 @@ function ask(title, words, verb) {
     dialog.onclose = () => resolve(null);
     byId("ask-yes").onclick = () => {
       const reason = byId("ask-reason").value.trim();
-      resolve({ force: byId("ask-force").checked, ...(reason && { reason }) });
+      const force = byId("ask-force").checked;
+      if (force && !reason) return complain("Force overrules the gate: the journal must say why.");
+      resolve({ force, ...(reason && { reason }), ...(byId("ask-supersede").checked && { supersede: true }) });
       dialog.close();
     };
   });
 }
 
+function complain(words) {
+  byId("ask-problem").textContent = words;
+  byId("ask-reason").setAttribute("aria-invalid", String(Boolean(words)));
+  if (words) byId("ask-reason").focus();
+}
+
+// What a switch would do, as the proxy itself says it; shown in the dialog while the question stands.
+async function plan(service, to) {
+  const place = byId("ask-plan");
+  place.replaceChildren(text("p", "Asking what it would do …", "dim"));
+  const asked = `${service.name}/${to}`;
+  place.dataset.asked = asked;
+  let parts;
+  try {
+    parts = planned(await call("POST", `/v1/services/${service.name}/switch`, { to, dry_run: true }));
+  } catch (error) {
+    parts = [text("p", `What it would do cannot be told: ${error.message}`, "bad")];
+  }
+  if (place.dataset.asked === asked && byId("ask").open) place.replaceChildren(...parts);
+}
+
+function planned({ refused, steps, drain, rollback, active, to }) {
+  const flight = drain.in_flight;
+  const oldest = drain.oldest_ms === undefined ? "" : `, the oldest for ${age(drain.oldest_ms)}`;
+  return [
+    ...(refused ? [text("p", `It would be refused: ${refused}`, "bad")] : []),
+    text("h3", `The gate of ${to}`),
+    facts(steps.map(({ name, what }) => [name, what])),
+    text("h3", "Then"),
+    facts([
+      [`open on ${active}`, `${flight.total} (${flight.unary} unary, ${flight.stream} stream, ${flight.tunnel} tunnel)${oldest}`],
+      ["rollback", `${rollback.to ? (rollback.instant ? "instant" : "not instant") : "none"}: ${rollback.why}`, rollback.instant ? "good" : "warn"],
+    ]),
+  ];
+}
+
 // The generation that was on the screen goes along: a click on an outdated picture changes nothing.
 async function change(service, verb, to) {
+  const isSwitch = verb === "switch";
   const words = `${service.active} serves now, at generation ${service.generation}. New requests will go to ${to}.`;
-  const asked = await ask(`${verb === "switch" ? "Switch" : "Roll back"} ${service.name} to ${to}?`, words, verb === "switch" ? "Switch" : "Roll back");
+  const answer = ask({
+    title: `${isSwitch ? "Switch" : "Roll back"} ${service.name} to ${to}?`,
+    words: isSwitch ? words : `${words} ${service.rollback.why}`,
+    verb: isSwitch ? "Switch" : "Roll back",
+    underWay: service.under_way?.what,
+  });
+  if (isSwitch) plan(service, to);
+  const asked = await answer;
   if (!asked) return;
-  const body = { ...asked, if_generation: service.generation, ...(verb === "switch" && { to }) };
+  await attempt(`${verb} of ${service.name}`, "POST", `/v1/services/${service.name}/${verb}`,
+    { ...asked, if_generation: service.generation, ...(isSwitch && { to }) });
+}
+
+// Does it, and says why not. How it goes on is told by events meanwhile.
+async function attempt(what, method, path, body) {
+  say("change", "");
+  const done = call(method, path, body);
+  refresh();
   try {
-    await call("POST", `/v1/services/${service.name}/${verb}`, body);
-    say("change", "");
+    await done;
   } catch (error) {
-    say("change", `${verb} of ${service.name}: ${error instanceof Refused ? error.inWords() : error.message}`);
+    say("change", `${what}: ${error instanceof Refused ? error.inWords() : error.message}`);
   }
   await refresh();
 }
@@ -124,12 +226,11 @@ function endpoint(each) {
   return element("li", {}, text("span", each.health, kind), ` ${address} `, text("span", `${each.detail}${when}`, "dim"));
 }
 
-function slot(each, active) {
+function slotFacts(each) {
   const { in_flight: flight, oldest_ms: oldest, cut, safe_to_delete: safe, why } = each.drain;
   const healthy = each.endpoints.filter((one) => one.health === "healthy").length;
   const all = each.endpoints.length;
-  return element("section", { class: `slot ${each.slot}${active ? " active" : ""}` },
-    element("h3", {}, each.slot, text("span", each.phase)),
+  return [
     facts([
       ["version", each.version || "none given", each.version ? undefined : "dim"],
       ["health", all ? `${healthy} of ${all} healthy` : "no endpoints", healthy === all ? (all ? "good" : "dim") : healthy ? "warn" : "bad"],
@@ -138,7 +239,45 @@ function slot(each, active) {
       ["cut", cut ? String(cut) : undefined, "warn"],
       ["safe to delete", `${safe ? "yes" : "no"}: ${why}`, safe ? "good" : undefined],
     ]),
-    element("ul", {}, ...each.endpoints.map(endpoint)));
+    element("ul", {}, ...each.endpoints.map(endpoint)),
+  ];
+}
+
+// One slot of a card. Its elements stay, so that a redraw takes no click or focus away and folds nothing up.
+class SlotView {
+  constructor(service, name) {
+    this.key = `${service}/${name}`;
+    this.path = `/v1/services/${service}/slots/${name}/test`;
+    this.phase = text("span", "");
+    this.test = button("Test", () => attempt(`test of ${service} ${name}`, "POST", this.path, {}));
+    this.cancel = button("Cancel test", () => attempt(`cancel of the test of ${service} ${name}`, "DELETE", this.path));
+    this.facts = element("div", {});
+    this.gate = element("div", { class: "gate" });
+    this.root = element("section", { class: `slot ${name}` },
+      element("h3", {}, name, this.phase), this.facts, this.gate, element("div", { class: "actions" }, this.test, this.cancel));
+  }
+
+  show(each, active) {
+    this.slot = each;
+    this.root.classList.toggle("active", active);
+    this.phase.textContent = each.phase;
+    this.facts.replaceChildren(...slotFacts(each));
+    this.test.hidden = active || each.phase === "empty";
+    this.draw();
+  }
+
+  // A test that runs, as events tell it; or the last report.
+  draw() {
+    this.test.disabled = Boolean(this.running);
+    this.cancel.hidden = !this.running;
+    if (this.running) put(this.gate, this.running, (gate) => [text("p", "Test under way", "warn"), ...gateProgress(`${this.key}/test`, gate)]);
+    else put(this.gate, this.slot?.tested, ({ at, gate }) => gateReport(`${this.key}/${at}`, gate, at));
+  }
+
+  progress(gate) {
+    this.running = gate;
+    this.draw();
+  }
 }
 
 function historyRow(entry) {
@@ -149,7 +288,8 @@ function historyRow(entry) {
     text("td", entry.outcome, entry.outcome === "done" ? "good" : "bad"),
     text("td", String(entry.generation)),
     text("td", entry.actor),
-    element("td", {}, entry.reason || "", ...(entry.contents || []).map(putIn)));
+    element("td", {}, entry.reason || "", ...(entry.contents || []).map(putIn),
+      ...(entry.gate ? [gateReport(`${entry.service}/${entry.at}/history`, entry.gate)] : [])));
 }
 
 function putIn({ slot: where, endpoints }) {
@@ -167,15 +307,19 @@ function historyTable(entries) {
 // Buttons stay the same elements for as long as the service is there, so that a redraw takes no click or focus away.
 class Card {
   constructor(name) {
-    this.switch = element("button", { type: "button", click: () => change(this.service, "switch", this.other) });
-    this.rollback = element("button", { type: "button", click: () => change(this.service, "rollback", this.service.rollback.to) });
+    this.switch = button("", () => change(this.service, "switch", this.other));
+    this.rollback = button("", () => change(this.service, "rollback", this.service.rollback.to));
+    this.cancel = button("Cancel", () => attempt(`cancel of ${name}`, "DELETE", `/v1/services/${name}/change`));
     this.about = element("span", { class: "dim" });
-    this.pending = element("p", { class: "warn" });
-    this.slots = element("div", { class: "slots" });
+    this.pending = text("p", "", "warn");
+    this.pending.setAttribute("role", "status");
+    this.progress = element("div", { class: "gate" });
+    this.underWay = element("section", { class: "under-way" }, this.pending, this.progress, this.cancel);
+    this.views = Object.fromEntries(SLOTS.map((each) => [each, new SlotView(name, each)]));
     this.history = element("div", { class: "scroll" });
     this.root = element("article", { class: "service" },
       element("div", { class: "top" }, text("h2", name), this.about, element("div", { class: "buttons" }, this.switch, this.rollback)),
-      this.pending, this.slots, this.history);
+      this.underWay, element("div", { class: "slots" }, ...SLOTS.map((each) => this.views[each].root)), this.history);
   }
 
   get other() {
@@ -186,14 +330,32 @@ class Card {
     const isNew = this.service?.generation !== service.generation;
     this.service = service;
     this.about.textContent = `generation ${service.generation} · ${service.active} serves · ${service.matches}`;
-    this.pending.textContent = service.pending || "";
+    this.drawUnderWay();
     this.switch.textContent = `Switch to ${this.other}`;
     this.switch.disabled = service.slots[this.other].phase === "empty";
     this.rollback.textContent = service.rollback.to ? `Roll back to ${service.rollback.to}` : "Roll back";
     this.rollback.disabled = !service.rollback.to;
     this.rollback.title = service.rollback.why;
-    this.slots.replaceChildren(...SLOTS.map((each) => slot(service.slots[each], each === service.active)));
+    for (const each of SLOTS) this.views[each].show(service.slots[each], each === service.active);
     if (isNew) this.readHistory();
+  }
+
+  drawUnderWay() {
+    const { under_way: under, pending } = this.service;
+    const words = under ? `Under way: ${under.what}, by ${under.actor}, since ${new Date(under.since).toLocaleTimeString()}` : pending || "";
+    if (this.pending.textContent !== words) this.pending.textContent = words;
+    this.underWay.hidden = !words;
+    this.cancel.hidden = !under?.cancellable;
+    put(this.progress, under?.gate, (gate) => gateProgress(`${this.service.name}/under-way`, gate));
+  }
+
+  // Each event of a gate has its whole progress: no need to ask for it.
+  gateWentOn({ slot: where, purpose, progress, passed }) {
+    const over = passed !== undefined;
+    if (purpose === "test") this.views[where].progress(over ? undefined : progress);
+    else if (this.service.under_way && !over) this.service.under_way.gate = progress;
+    this.drawUnderWay();
+    if (over || (purpose !== "test" && !this.service.under_way)) refresh();
   }
 
   async readHistory() {
@@ -263,6 +425,7 @@ function onEvent(block) {
   const data = JSON.parse(lines.find((line) => line.startsWith("data: "))?.slice(6) || "{}");
   // A refusal leaves the generation as it was, yet belongs to the history.
   if (kind === "change") cards.get(data.service)?.readHistory();
+  if (kind === "gate") return cards.get(data.service)?.gateWentOn(data);
   refresh().then(refresh);
 }
 
@@ -271,6 +434,8 @@ async function follow() {
   const answer = await open("GET", "/v1/events");
   if (!answer.ok) return;
   link("live");
+  // What went on while nobody listened is unknown.
+  cards.forEach((card) => SLOTS.forEach((each) => card.views[each].progress(undefined)));
   refresh();
   const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
   let rest = "";

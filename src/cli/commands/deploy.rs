@@ -1,4 +1,5 @@
-//! `verdigris deploy`: put new endpoints into a slot, wait until they pass its gate, and switch if that was asked for.
+//! `verdigris deploy`: put new endpoints into a slot, wait until they are ready, have the gate run, and switch if that was
+//! asked for.
 
 use std::time::Duration;
 
@@ -8,17 +9,28 @@ use tokio::time::{Instant, sleep_until};
 
 use super::{
     change::{self, WaitArgs},
+    ready::{Awaited, without_time},
     service_path, slot_path, test,
 };
 use crate::{
-    api::{ChangeReply, EndpointSpec, GateReport, SlotUpdate, StepResult, SwitchRequest, TestReply},
-    cli::{args, client::Answer, error::CliError, exit::ExitCode, render, session::Session},
+    api::{ChangeReply, EndpointSpec, GatePurpose, GateReport, SlotUpdate, SwitchRequest, TestReply},
+    cli::{
+        args,
+        client::Answer,
+        error::CliError,
+        exit::ExitCode,
+        follow::{Following, follow},
+        progress::Watched,
+        render,
+        session::Session,
+    },
     ids::{Generation, ServiceName, Slot},
 };
 
-/// Put a new model version's endpoints into a slot, and wait until they are ready.
+/// Put a new version's endpoints into a slot, wait until they are ready, and run its gate.
 ///
-/// If they are not ready in time, the exit code is 2: the slot has its new endpoints, but this command moved no traffic.
+/// With --switch the gate is the switch's own. If the endpoints are not ready in time, or the gate fails, the exit code
+/// is 2: the slot has its new endpoints, but this command moved no traffic.
 #[derive(Clone, Debug, ClapArgs)]
 pub struct DeployArgs {
     /// The service's name.
@@ -37,7 +49,7 @@ pub struct DeployArgs {
     /// Why, for the journal.
     #[arg(long, value_name = "TEXT")]
     pub reason: Option<String>,
-    /// How long the slot may take to pass its gate.
+    /// How long the endpoints may take to be ready.
     #[arg(long, value_name = "TIME", value_parser = args::duration, default_value = "2m")]
     pub wait_ready: Duration,
     /// Then switch to it, unless someone else has changed the service meanwhile.
@@ -53,17 +65,77 @@ pub(in crate::cli) async fn run(args: &DeployArgs, session: &mut Session<'_>) ->
     }
     let endpoints = pair(&args.endpoints, &args.grpc)?;
     let replaced = put(args, endpoints, session).await?;
-    let tested = until_ready(args, session).await?;
-    if !tested.value.gate.passed {
-        return give_up(args, &tested, session);
+    let awaited = Awaited {
+        service: args.service.clone(),
+        slot: args.slot,
+        deadline: Instant::now() + args.wait_ready,
+        fresh_since: None,
+    };
+    if args.switch {
+        release(args, replaced.value.generation, awaited, session).await
+    } else {
+        stand_by(args, awaited, session).await
     }
-    if !args.switch {
-        return test::conclude(&tested, session);
+}
+
+/// Leaves the slot tested: waits until it is ready and has its gate run, again if it was not ready after all.
+async fn stand_by(args: &DeployArgs, mut awaited: Awaited, session: &mut Session<'_>) -> Result<ExitCode, CliError> {
+    loop {
+        wait(args, &awaited, session).await?;
+        let in_time = Instant::now() < awaited.deadline;
+        match test::ask(&args.service, args.slot, session).await {
+            Ok(tested) if tested.value.gate.passed => return test::conclude(&tested, false, session),
+            Ok(tested) if is_unready(&tested.value.gate) && in_time => not_yet(args, &tested.value.gate, session),
+            Ok(tested) => return give_up(args, &tested, session),
+            Err(error) if error.is_busy() && in_time => session.progress(&format!("{}: waiting: {error}", args.slot)),
+            Err(error) => return Err(error),
+        }
+        pause(&mut awaited).await;
     }
-    session.progress(&format!("{}: ready; switching", args.slot));
-    args.waiting.announce(session);
-    let switched = switch(args, replaced.value.generation, session).await?;
-    change::conclude(&switched, &args.waiting, session)
+}
+
+/// The whole release: waits until the slot is ready and switches. The switch's own gate is the gate, so that it runs once.
+async fn release(
+    args: &DeployArgs,
+    generation: Generation,
+    mut awaited: Awaited,
+    session: &mut Session<'_>,
+) -> Result<ExitCode, CliError> {
+    loop {
+        if !wait(args, &awaited, session).await? {
+            // Has the evidence collected; no switch is asked for that the journal would have to call refused.
+            let tested = test::ask(&args.service, args.slot, session).await?;
+            if !tested.value.gate.passed {
+                return give_up(args, &tested, session);
+            }
+        }
+        let in_time = Instant::now() < awaited.deadline;
+        match switch(args, generation, session).await {
+            Ok(switched) => return change::conclude(&switched, &args.waiting, false, session),
+            Err(CliError::Problem { problem, .. }) if in_time && problem.gate.as_ref().is_some_and(is_unready) => {
+                problem.gate.iter().for_each(|gate| not_yet(args, gate, session));
+            }
+            Err(error) => {
+                if error.exit_code() == ExitCode::Refused {
+                    session.progress(&format!("{}: {NO_TRAFFIC}", args.slot));
+                }
+                return Err(error);
+            }
+        }
+        pause(&mut awaited).await;
+    }
+}
+
+async fn wait(args: &DeployArgs, awaited: &Awaited, session: &mut Session<'_>) -> Result<bool, CliError> {
+    session.goes_on = Some(format!("{} {NO_TRAFFIC}", args.slot));
+    awaited.ready(session).await
+}
+
+/// The probes that said "ready" were wrong or late: only later ones count from here on.
+async fn pause(awaited: &mut Awaited) {
+    let now = Instant::now();
+    awaited.fresh_since = Some(now);
+    sleep_until((now + ASK_AGAIN_AFTER).min(awaited.deadline)).await;
 }
 
 /// Endpoints with their gRPC addresses, by position.
@@ -92,54 +164,34 @@ async fn put(
     let version = args.model_version.clone();
     let update = SlotUpdate { endpoints, version, reason: args.reason.clone(), ..SlotUpdate::default() };
     let path = slot_path(&args.service, args.slot);
-    let answer: Answer<ChangeReply> = session.client.change(Method::PUT, &path, Some(&update), Duration::ZERO).await?;
+    // Of an active slot the gate runs first; then there is something to see.
+    let client = session.client();
+    let work = client.change(Method::PUT, &path, Some(&update), Duration::ZERO);
+    session.goes_on = Some(change::change_goes_on(&args.service));
+    let following = Following { gate: watched(args, GatePurpose::Slot), drain: None };
+    let answer: Answer<ChangeReply> = follow(session, following, work).await?;
     session.progress(&format!("{} ({})", answer.value.message, names.join(", ")));
     Ok(answer)
 }
 
-/// Has the gate run again and again until the slot is ready or the time for it is over; the last report.
-async fn until_ready(args: &DeployArgs, session: &mut Session<'_>) -> Result<Answer<TestReply>, CliError> {
-    let deadline = Instant::now() + args.wait_ready;
-    let mut told = String::new();
-    loop {
-        let asked = Instant::now();
-        let seen = match test::ask(&session.client, &args.service, args.slot).await {
-            Ok(answer) if is_final(&answer.value.gate) || Instant::now() >= deadline => return Ok(answer),
-            Ok(answer) => first_failure(&answer.value.gate),
-            Err(error) if error.is_busy() && Instant::now() < deadline => error.to_string(),
-            Err(error) => return Err(error),
-        };
-        if seen != told {
-            session.progress(&format!("{}: not ready yet: {seen}", args.slot));
-            told = seen;
-        }
-        sleep_until((asked + ASK_AGAIN_AFTER).min(deadline)).await;
-    }
-}
-
 /// Only readiness comes by itself: a model that is ready and wrong will not be right in a minute.
-fn is_final(gate: &GateReport) -> bool {
-    let failed = gate.steps.iter().find(|step| step.result == StepResult::Fail);
-    gate.passed || failed.is_some_and(|step| step.name != "readiness")
+fn is_unready(gate: &GateReport) -> bool {
+    render::first_failure(gate).is_some_and(|(step, _)| step == "readiness")
 }
 
-/// The first evidence of a failed step, without the time it took, which is another each time.
-fn first_failure(gate: &GateReport) -> String {
-    let Some(step) = gate.steps.iter().find(|step| step.result == StepResult::Fail) else {
-        return "the gate failed".to_owned();
-    };
-    let evidence = step.evidence.first().unwrap_or(&step.name);
-    evidence.rsplit_once(" (").map_or(evidence.as_str(), |(what, _time)| what).to_owned()
+fn not_yet(args: &DeployArgs, gate: &GateReport, session: &mut Session<'_>) {
+    let seen = render::first_failure(gate).map_or("the gate failed", |(_, evidence)| without_time(evidence));
+    session.progress(&format!("{}: not ready yet: {seen}", args.slot));
 }
 
 fn give_up(args: &DeployArgs, tested: &Answer<TestReply>, session: &mut Session<'_>) -> Result<ExitCode, CliError> {
-    let code = test::conclude(tested, session)?;
+    let code = test::conclude(tested, false, session)?;
     let within = render::duration(args.wait_ready);
-    let why = match is_final(&tested.value.gate) {
-        true => "ready, but its gate failed".to_owned(),
-        false => format!("not ready within {within}"),
+    let why = match is_unready(&tested.value.gate) {
+        true => format!("not ready within {within}"),
+        false => "ready, but its gate failed".to_owned(),
     };
-    session.progress(&format!("{}: {why}; it keeps its new endpoints, but no traffic was moved to it", args.slot));
+    session.progress(&format!("{}: {why}; it {NO_TRAFFIC}", args.slot));
     Ok(code)
 }
 
@@ -147,22 +199,31 @@ fn give_up(args: &DeployArgs, tested: &Answer<TestReply>, session: &mut Session<
 async fn switch(
     args: &DeployArgs,
     generation: Generation,
-    session: &Session<'_>,
+    session: &mut Session<'_>,
 ) -> Result<Answer<ChangeReply>, CliError> {
     let request = SwitchRequest {
         to: Some(args.slot),
         if_generation: Some(generation.0),
-        force: false,
-        dry_run: false,
-        supersede: false,
         reason: args.reason.clone(),
         wait: args.waiting.wait(),
         timeout: args.waiting.timeout_text(),
+        ..SwitchRequest::default()
     };
     let path = format!("{}/switch", service_path(&args.service));
-    session.client.change(Method::POST, &path, Some(&request), args.waiting.time()).await
+    session.progress(&format!("{}: switching, once it has passed its gate", args.slot));
+    args.waiting.announce(session);
+    session.goes_on = Some(change::change_goes_on(&args.service));
+    let client = session.client();
+    let work = client.change(Method::POST, &path, Some(&request), args.waiting.time());
+    let following = Following { gate: watched(args, GatePurpose::Switch), drain: args.waiting.drain_time() };
+    follow(session, following, work).await
 }
 
+fn watched(args: &DeployArgs, purpose: GatePurpose) -> Watched {
+    Watched { service: args.service.clone(), slot: Some(args.slot), purpose }
+}
+
+const NO_TRAFFIC: &str = "keeps its new endpoints, but no traffic was moved to it";
 const ASK_AGAIN_AFTER: Duration = Duration::from_millis(500);
 
 #[cfg(test)]
@@ -187,7 +248,8 @@ mod tests {
 
     #[test]
     fn the_same_failure_reads_the_same() {
-        assert_eq!(first_failure(&samples::gate(false)), "http://127.0.0.1:9002: connection refused");
-        assert_eq!(first_failure(&GateReport::default()), "the gate failed");
+        let seen = samples::gate(false).steps[0].evidence[0].clone();
+        assert_eq!(without_time(&seen), "http://127.0.0.1:9002: connection refused");
+        assert_eq!(without_time("HTTP (TLS)"), "HTTP (TLS)");
     }
 }

@@ -6,11 +6,12 @@ use clap::Args as ClapArgs;
 
 use super::service_path;
 use crate::{
-    api::{Action, History, HistoryEntry, Outcome, SlotContents},
+    api::{Action, GateReport, History, HistoryEntry, Outcome, SlotContents, StepResult},
     cli::{
         error::CliError,
         exit::ExitCode,
         page::{Cell, Page, Style},
+        render,
         session::Session,
     },
     ids::ServiceName,
@@ -27,17 +28,25 @@ pub struct HistoryArgs {
     /// Also show the endpoints that were put into slots.
     #[arg(long)]
     pub wide: bool,
+    /// Also show what each gate saw.
+    #[arg(long)]
+    pub gates: bool,
 }
 
 pub(in crate::cli) async fn run(args: &HistoryArgs, session: &mut Session<'_>) -> Result<ExitCode, CliError> {
     let path = format!("{}/history?limit={}", service_path(&args.service), args.limit);
     let answer = session.client.look(&path, Duration::ZERO).await?;
-    session.show(&answer, |page, history| draw(page, history, args.wide))?;
+    session.show(&answer, |page, history| {
+        draw(page, history, args.wide);
+        if args.gates {
+            draw_gates(page, history);
+        }
+    })?;
     Ok(ExitCode::Done)
 }
 
-const HEADER: [&str; 9] =
-    ["TIME", "ACTION", "SLOTS", "GENERATION", "ACTOR", "VERSION", "RESULT", "REASON", "ENDPOINTS"];
+const HEADER: [&str; 10] =
+    ["TIME", "ACTION", "SLOTS", "GENERATION", "ACTOR", "VERSION", "RESULT", "GATE", "REASON", "ENDPOINTS"];
 
 fn draw(page: &mut Page, history: &History, wide: bool) {
     if history.entries.is_empty() {
@@ -46,6 +55,16 @@ fn draw(page: &mut Page, history: &History, wide: bool) {
     let columns = if wide { HEADER.len() } else { HEADER.len() - 1 };
     let rows = history.entries.iter().map(|entry| row(entry).into_iter().take(columns).collect());
     page.table(0, &HEADER[..columns], &rows.collect::<Vec<_>>());
+}
+
+/// Each gate with its evidence, behind the change that it belongs to.
+fn draw_gates(page: &mut Page, history: &History) {
+    for entry in &history.entries {
+        let Some(report) = &entry.gate else { continue };
+        page.end();
+        page.line(format!("{} {} {}, generation {}:", entry.at, action(entry.action), slots(entry), entry.generation));
+        render::gate(page, report);
+    }
 }
 
 fn row(entry: &HistoryEntry) -> [Cell; HEADER.len()] {
@@ -57,9 +76,22 @@ fn row(entry: &HistoryEntry) -> [Cell; HEADER.len()] {
         Cell::plain(&entry.actor),
         Cell::plain(entry.version.as_deref().unwrap_or("-")),
         result(entry),
+        gate(entry.gate.as_ref()),
         Cell::plain(entry.reason.as_deref().unwrap_or_default()),
         Cell::plain(entry.contents.iter().map(put_in).collect::<Vec<_>>().join("; ")),
     ]
+}
+
+/// `readiness, golden passed`, or `golden failed`; what was skipped proves nothing.
+fn gate(report: Option<&GateReport>) -> Cell {
+    let Some(report) = report else { return Cell::new(Style::Faint, "-") };
+    if let Some((step, _)) = render::first_failure(report) {
+        return Cell::new(Style::Bad, format!("{step} failed"));
+    }
+    let passed = report.steps.iter().filter(|step| step.result == StepResult::Pass);
+    let names: Vec<_> = passed.map(|step| step.name.as_str()).collect();
+    let text = if names.is_empty() { "nothing was asked".to_owned() } else { format!("{} passed", names.join(", ")) };
+    Cell::new(Style::Good, text)
 }
 
 fn put_in(contents: &SlotContents) -> String {
@@ -124,10 +156,27 @@ mod tests {
     fn a_table_newest_first() {
         assert_eq!(
             text(&samples::history()),
-            "TIME                      ACTION  SLOTS         GENERATION  ACTOR             VERSION     RESULT   REASON\n\
-             2026-11-01T12:00:02.000Z  switch  blue \u{2192} green  9           cli alice         2026-12-01  forced   weekly model\n\
-             2026-11-01T12:00:01.000Z  switch  blue \u{2192} green  8           api 127.0.0.1     2026-11-01  refused  the gate failed\n\
-             2026-11-01T12:00:00.000Z  added   -             8           file config.toml  -           done\n"
+            "TIME                      ACTION  SLOTS         GENERATION  ACTOR             VERSION     RESULT   GATE              REASON\n\
+             2026-11-01T12:00:02.000Z  switch  blue \u{2192} green  9           cli alice         2026-12-01  forced   readiness failed  weekly model\n\
+             2026-11-01T12:00:01.000Z  switch  blue \u{2192} green  8           api 127.0.0.1     2026-11-01  refused  readiness failed  the gate failed\n\
+             2026-11-01T12:00:00.000Z  added   -             8           file config.toml  -           done     -\n"
+        );
+    }
+
+    /// Fails when: a gate's steps or its evidence are not to be had.
+    #[test]
+    fn gates_show_their_evidence() {
+        let mut history = samples::history();
+        history.entries[0].gate = Some(samples::gate(true));
+        assert!(text(&history).contains("  forced   readiness passed  weekly"), "{}", text(&history));
+        let mut page = Page::new(false);
+        draw_gates(&mut page, &history);
+        assert_eq!(
+            page.into_text(),
+            "\n2026-11-01T12:00:02.000Z switch blue \u{2192} green, generation 9:\n  readiness passed (5ms)\n\
+             \x20   http://127.0.0.1:9002: 200 (1 ms)\n\
+             \n2026-11-01T12:00:01.000Z switch blue \u{2192} green, generation 8:\n  readiness failed (5ms)\n\
+             \x20   http://127.0.0.1:9002: connection refused (1 ms)\n"
         );
     }
 

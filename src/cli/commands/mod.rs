@@ -2,11 +2,14 @@
 //!
 //! Never: connecting (that is `client`), aligning (that is `page`).
 
+pub(super) mod cancel;
 mod change;
 pub(super) mod deploy;
 pub(super) mod drain;
+mod dry_run;
 pub(super) mod golden;
 pub(super) mod history;
+mod ready;
 pub(super) mod record;
 pub(super) mod reload;
 pub(super) mod rollback;
@@ -17,6 +20,7 @@ pub(super) mod test;
 #[cfg(test)]
 pub(super) mod samples;
 
+pub use cancel::CancelArgs;
 pub use change::{ChangeArgs, WaitArgs};
 pub use deploy::DeployArgs;
 pub use drain::DrainArgs;

@@ -1,15 +1,11 @@
 //! `verdigris rollback`.
 
 use clap::Args as ClapArgs;
-use http::Method;
 
-use super::{
-    change::{ChangeArgs, conclude},
-    service_path,
-};
+use super::{change::ChangeArgs, service_path};
 use crate::{
-    api::RollbackRequest,
-    cli::{error::CliError, exit::ExitCode, session::Session},
+    api::{GatePurpose, RollbackRequest},
+    cli::{error::CliError, exit::ExitCode, progress::Watched, session::Session},
     ids::ServiceName,
 };
 
@@ -23,17 +19,17 @@ pub struct RollbackArgs {
 }
 
 pub(in crate::cli) async fn run(args: &RollbackArgs, session: &mut Session<'_>) -> Result<ExitCode, CliError> {
-    let ChangeArgs { if_generation, force, reason, waiting } = &args.change;
+    let change = &args.change;
+    change.check()?;
     let request = RollbackRequest {
-        if_generation: *if_generation,
-        force: *force,
-        supersede: false,
-        reason: reason.clone(),
-        wait: waiting.wait(),
-        timeout: waiting.timeout_text(),
+        if_generation: change.if_generation,
+        force: change.force,
+        supersede: change.supersede,
+        reason: change.reason.clone(),
+        wait: change.wait_for(),
+        timeout: change.waiting.timeout_text(),
     };
     let path = format!("{}/rollback", service_path(&args.service));
-    waiting.announce(session);
-    let answer = session.client.change(Method::POST, &path, Some(&request), waiting.time()).await?;
-    conclude(&answer, waiting, session)
+    let gate = Watched { service: args.service.clone(), slot: None, purpose: GatePurpose::Rollback };
+    change.carry_out(&path, &request, gate, session).await
 }

@@ -2,9 +2,10 @@
 
 use crate::{
     api::{
-        Action, ChangeOutcome, ChangeReply, DrainStatus, EndpointAddresses, EndpointHealth, EndpointStatus, GateReport,
-        GateStep, History, HistoryEntry, InFlight, Outcome, ProxyStatus, ReloadStatus, RollbackStatus, ServiceList,
-        ServiceStatus, SlotContents, SlotPhase, SlotStatus, StepResult, TestReply,
+        Action, ChangeOutcome, ChangeReply, DrainStatus, DryRun, EndpointAddresses, EndpointHealth, EndpointStatus,
+        GateNews, GateProgress, GatePurpose, GateReport, GateStep, History, HistoryEntry, InFlight, Outcome,
+        PlannedStep, ProxyStatus, ReloadStatus, RollbackStatus, RunningStep, ServiceList, ServiceStatus, SlotContents,
+        SlotPhase, SlotStatus, StepResult, TestReply, UnderWay,
     },
     ids::{Generation, PerSlot, ServiceName, Slot},
 };
@@ -34,6 +35,57 @@ pub(in crate::cli) fn gate(passed: bool) -> GateReport {
     let (result, saw) = if passed { (StepResult::Pass, "200") } else { (StepResult::Fail, "connection refused") };
     let evidence = vec![format!("http://127.0.0.1:9002: {saw} (1 ms)")];
     GateReport { passed, steps: vec![GateStep { name: "readiness".into(), result, evidence, took_ms: 5 }] }
+}
+
+pub(in crate::cli) fn running(name: &str, detail: Option<&str>) -> RunningStep {
+    RunningStep { name: name.into(), detail: detail.map(Into::into) }
+}
+
+/// News of the gate for a switch of iris to green: the steps that have passed, and the one that runs.
+pub(in crate::cli) fn gate_news(passed: &[&str], running: Option<RunningStep>, over: Option<bool>) -> GateNews {
+    let step = |name: &&str| GateStep { name: (*name).into(), ..gate(true).steps[0].clone() };
+    GateNews {
+        at: "2026-11-01T12:00:00.000Z".into(),
+        service: iris(),
+        slot: Slot::Green,
+        purpose: GatePurpose::Switch,
+        actor: "cli alice".into(),
+        progress: GateProgress { steps: passed.iter().map(step).collect(), running },
+        passed: over,
+    }
+}
+
+pub(in crate::cli) fn under_way() -> UnderWay {
+    UnderWay {
+        what: "switch to blue".into(),
+        slot: Slot::Blue,
+        actor: "cli alice".into(),
+        since: "2026-11-01T12:00:00.000Z".into(),
+        cancellable: true,
+        gate: GateProgress {
+            steps: gate(true).steps,
+            running: Some(running("golden", Some("12 of 60 golden requests"))),
+        },
+    }
+}
+
+pub(in crate::cli) fn dry_run(refused: Option<&str>) -> DryRun {
+    let step = |name: &str, what: &str| PlannedStep { name: name.into(), what: what.into() };
+    DryRun {
+        service: iris(),
+        generation: Generation(7),
+        active: Slot::Blue,
+        to: Slot::Green,
+        refused: refused.map(Into::into),
+        steps: vec![step("readiness", "every endpoint, 3 times in a row"), step("warm_up", "skipped: not configured")],
+        drain: draining(),
+        rollback: RollbackStatus {
+            to: Some(Slot::Blue),
+            instant: true,
+            why: "1 of 1 endpoints of blue healthy".into(),
+        },
+        message: "iris: would switch from blue to green".into(),
+    }
 }
 
 pub(in crate::cli) fn tested(passed: bool) -> TestReply {
@@ -82,7 +134,7 @@ pub(in crate::cli) fn history() -> History {
         contents: Vec::new(),
         forced: true,
         reason: Some("weekly model".into()),
-        gate: None,
+        gate: Some(gate(false)),
     };
     let refused = HistoryEntry {
         at: "2026-11-01T12:00:01.000Z".into(),
@@ -107,6 +159,7 @@ pub(in crate::cli) fn history() -> History {
         ],
         forced: false,
         reason: None,
+        gate: None,
         ..refused.clone()
     };
     History { entries: vec![forced, refused, added] }

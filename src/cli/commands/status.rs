@@ -8,6 +8,7 @@ use super::service_path;
 use crate::{
     api::{
         EndpointHealth, EndpointStatus, ProxyStatus, RollbackStatus, ServiceList, ServiceStatus, SlotPhase, SlotStatus,
+        Tested, UnderWay,
     },
     cli::{
         error::CliError,
@@ -44,8 +45,8 @@ fn draw_list(page: &mut Page, list: &ServiceList) {
     let header = ["SERVICE", "GENERATION", "ACTIVE", "BLUE", "GREEN", "IN FLIGHT", "ROLLBACK"];
     page.table(0, &header, &list.services.iter().map(row).collect::<Vec<_>>());
     for service in &list.services {
-        if let Some(pending) = &service.pending {
-            page.line(format!("{}: under way: {pending}", service.name));
+        if let Some(what) = under_way(service) {
+            page.line(format!("{}: under way: {what}", service.name));
         }
     }
     draw_proxy(page, &list.proxy);
@@ -61,6 +62,13 @@ fn row(service: &ServiceStatus) -> Vec<Cell> {
         Cell::plain(in_flight(service)),
         rollback_cell(&service.rollback),
     ]
+}
+
+/// `switch to green, golden: 12 of 60 golden requests`; of a proxy that does not tell more, `switch to green: gate`.
+fn under_way(service: &ServiceStatus) -> Option<String> {
+    let Some(change) = &service.under_way else { return service.pending.clone() };
+    let running = change.gate.running.as_ref().map(|step| format!(", {}", render::running(step)));
+    Some(format!("{}{}", change.what, running.unwrap_or_default()))
 }
 
 /// `active 2026-11-01, 2/2 healthy`.
@@ -123,13 +131,32 @@ fn draw_service(page: &mut Page, service: &ServiceStatus) {
     page.paint(Style::Strong, service.name.as_str());
     page.line(format!(": {} is active, generation {}", service.active, service.generation));
     page.line(format!("  match:    {}", service.matches));
-    if let Some(pending) = &service.pending {
-        page.line(format!("  pending:  {pending}"));
+    match (&service.under_way, &service.pending) {
+        (Some(change), _) => draw_under_way(page, &service.name, change),
+        (None, Some(pending)) => page.line(format!("  pending:  {pending}")),
+        (None, None) => {}
     }
     draw_rollback(page, &service.rollback);
     for (name, slot) in service.slots.iter() {
         page.end();
         draw_slot(page, name, slot);
+    }
+}
+
+/// What is being prepared, how far its gate is, and how to stop it while that is possible.
+fn draw_under_way(page: &mut Page, name: &ServiceName, change: &UnderWay) {
+    page.add("  pending:  ");
+    page.paint(Style::Warning, &change.what);
+    page.line(format!(", by {}, since {}", change.actor, change.since));
+    for step in &change.gate.steps {
+        page.add("          ");
+        render::gate_step(page, step);
+    }
+    if let Some(step) = &change.gate.running {
+        page.line(format!("            {}", render::running(step)));
+    }
+    if change.cancellable {
+        page.line(format!("            hint: to stop it: verdigris cancel {name}"));
     }
 }
 
@@ -153,10 +180,23 @@ fn draw_slot(page: &mut Page, name: Slot, slot: &SlotStatus) {
         page.add("  ");
         render::drain_verdict(page, &slot.drain);
     }
+    slot.tested.iter().for_each(|tested| draw_tested(page, tested));
     if !slot.endpoints.is_empty() {
         let rows: Vec<_> = slot.endpoints.iter().map(endpoint_row).collect();
         page.table(2, &["ENDPOINT", "HEALTH", "PROBED", "DETAIL"], &rows);
     }
+}
+
+/// `  gate failed at 2026-…: golden: 1 of 3 golden requests passed`.
+fn draw_tested(page: &mut Page, tested: &Tested) {
+    let (style, word) = if tested.gate.passed { (Style::Good, "passed") } else { (Style::Bad, "failed") };
+    page.add("  gate ");
+    page.paint(style, word);
+    page.add(format!(" at {}", tested.at));
+    if let Some((step, evidence)) = render::first_failure(&tested.gate) {
+        page.add(format!(": {step}: {evidence}"));
+    }
+    page.end();
 }
 
 fn endpoint_row(endpoint: &EndpointStatus) -> Vec<Cell> {
@@ -257,6 +297,27 @@ mod tests {
         endpoint.ejected_for_ms = Some(8_000);
         let drawn = text(|page| page.table(0, &["ENDPOINT", "HEALTH", "PROBED", "DETAIL"], &[endpoint_row(&endpoint)]));
         assert!(drawn.contains("http://127.0.0.1:9001  ejected for 8s  1s ago  200"), "{drawn}");
+    }
+
+    /// Fails when: what is under way, how far it is, or a slot's last gate is not told.
+    #[test]
+    fn what_is_under_way_and_what_was_tested() {
+        let mut list = samples::services();
+        let service = &mut list.services[0];
+        service.under_way = Some(samples::under_way());
+        service.slots.blue.tested = Some(Tested { at: "2026-11-01T11:59:00.000Z".into(), gate: samples::gate(false) });
+        service.slots.green.tested = Some(Tested { at: "2026-11-01T11:58:00.000Z".into(), gate: samples::gate(true) });
+        let one = text(|page| draw_service(page, &list.services[0]));
+        let expected = "\x20 pending:  switch to blue, by cli alice, since 2026-11-01T12:00:00.000Z\n\
+            \x20           readiness passed (5ms)\n\
+            \x20           golden: 12 of 60 golden requests\n\
+            \x20           hint: to stop it: verdigris cancel iris\n\
+            \x20 rollback:";
+        assert!(one.contains(expected), "{one}");
+        let failed = "\n  gate failed at 2026-11-01T11:59:00.000Z: readiness: http://127.0.0.1:9002: connection refused (1 ms)\n";
+        assert!(one.contains(failed) && one.contains("\n  gate passed at 2026-11-01T11:58:00.000Z\n"), "{one}");
+        let all = text(|page| draw_list(page, &list));
+        assert!(all.contains("\niris: under way: switch to blue, golden: 12 of 60 golden requests\n"), "{all}");
     }
 
     #[test]

@@ -1,15 +1,14 @@
 //! `verdigris switch`.
 
+use std::time::Duration;
+
 use clap::Args as ClapArgs;
 use http::Method;
 
-use super::{
-    change::{ChangeArgs, conclude},
-    service_path,
-};
+use super::{change::ChangeArgs, dry_run, service_path};
 use crate::{
-    api::SwitchRequest,
-    cli::{error::CliError, exit::ExitCode, session::Session},
+    api::{GatePurpose, SwitchRequest},
+    cli::{error::CliError, exit::ExitCode, progress::Watched, session::Session},
     ids::{ServiceName, Slot},
 };
 
@@ -21,24 +20,31 @@ pub struct SwitchArgs {
     /// The slot to switch to, blue or green; without it, the other one.
     #[arg(long, value_name = "SLOT")]
     pub to: Option<Slot>,
+    /// Only say what it would do: the gate's steps, what is open on the slot that serves now, and the way back.
+    #[arg(long, conflicts_with_all = ["wait", "no_wait", "wait_drained"])]
+    pub dry_run: bool,
     #[command(flatten)]
     pub change: ChangeArgs,
 }
 
 pub(in crate::cli) async fn run(args: &SwitchArgs, session: &mut Session<'_>) -> Result<ExitCode, CliError> {
-    let ChangeArgs { if_generation, force, reason, waiting } = &args.change;
+    let change = &args.change;
+    change.check()?;
     let request = SwitchRequest {
         to: args.to,
-        if_generation: *if_generation,
-        force: *force,
-        dry_run: false,
-        supersede: false,
-        reason: reason.clone(),
-        wait: waiting.wait(),
-        timeout: waiting.timeout_text(),
+        if_generation: change.if_generation,
+        force: change.force,
+        dry_run: args.dry_run,
+        supersede: change.supersede,
+        reason: change.reason.clone(),
+        wait: change.wait_for(),
+        timeout: change.waiting.timeout_text(),
     };
     let path = format!("{}/switch", service_path(&args.service));
-    waiting.announce(session);
-    let answer = session.client.change(Method::POST, &path, Some(&request), waiting.time()).await?;
-    conclude(&answer, waiting, session)
+    if args.dry_run {
+        let answer = session.client.change(Method::POST, &path, Some(&request), Duration::ZERO).await?;
+        return dry_run::conclude(&answer, session);
+    }
+    let gate = Watched { service: args.service.clone(), slot: args.to, purpose: GatePurpose::Switch };
+    change.carry_out(&path, &request, gate, session).await
 }

@@ -7,12 +7,14 @@ use http::Method;
 
 use super::slot_path;
 use crate::{
-    api::TestReply,
+    api::{GatePurpose, TestReply, TestRequest},
     cli::{
-        client::{Answer, Client},
+        client::Answer,
         error::CliError,
         exit::ExitCode,
+        follow::{Following, follow},
         page::{Page, Style},
+        progress::Watched,
         render,
         session::Session,
     },
@@ -26,28 +28,68 @@ pub struct TestArgs {
     pub service: ServiceName,
     /// The slot, blue or green.
     pub slot: Slot,
+    /// Do not wait for the gate: it goes on in the background.
+    #[arg(long)]
+    pub no_wait: bool,
 }
 
 pub(in crate::cli) async fn run(args: &TestArgs, session: &mut Session<'_>) -> Result<ExitCode, CliError> {
-    let answer = ask(&session.client, &args.service, args.slot).await?;
-    conclude(&answer, session)
+    if args.no_wait {
+        let request = TestRequest { background: true };
+        let path = path(&args.service, args.slot);
+        let answer = session.client.change(Method::POST, &path, Some(&request), Duration::ZERO).await?;
+        return conclude(&answer, true, session);
+    }
+    let answer = ask(&args.service, args.slot, session).await?;
+    conclude(&answer, false, session)
 }
 
-/// Has the slot's gate run.
-pub(super) async fn ask(client: &Client, service: &ServiceName, slot: Slot) -> Result<Answer<TestReply>, CliError> {
-    let path = format!("{}/test", slot_path(service, slot));
-    client.change(Method::POST, &path, None::<&()>, Duration::ZERO).await
+/// Has the slot's gate run, and shows how it goes on.
+pub(super) async fn ask(
+    service: &ServiceName,
+    slot: Slot,
+    session: &mut Session<'_>,
+) -> Result<Answer<TestReply>, CliError> {
+    session.goes_on = Some(format!(
+        "the gate may go on at the proxy; to see how it stands: verdigris status {service}; to stop it: \
+         verdigris cancel {service} {slot}"
+    ));
+    let client = session.client();
+    let path = path(service, slot);
+    let work = client.change(Method::POST, &path, None::<&()>, Duration::ZERO);
+    let gate = Watched { service: service.clone(), slot: Some(slot), purpose: GatePurpose::Test };
+    follow(session, Following { gate, drain: None }, work).await
+}
+
+fn path(service: &ServiceName, slot: Slot) -> String {
+    format!("{}/test", slot_path(service, slot))
 }
 
 /// Shows what the gate saw and ends with the code for it.
-pub(super) fn conclude(answer: &Answer<TestReply>, session: &mut Session<'_>) -> Result<ExitCode, CliError> {
+pub(super) fn conclude(
+    answer: &Answer<TestReply>,
+    no_wait: bool,
+    session: &mut Session<'_>,
+) -> Result<ExitCode, CliError> {
     session.show(answer, draw)?;
-    Ok(if answer.value.gate.passed { ExitCode::Done } else { ExitCode::Refused })
+    Ok(match (answer.value.under_way, answer.value.gate.passed) {
+        // Who waited wanted more than to hear that it goes on.
+        (true, _) if no_wait => ExitCode::Done,
+        (true, _) => ExitCode::Failed,
+        (false, true) => ExitCode::Done,
+        (false, false) => ExitCode::Refused,
+    })
 }
 
 fn draw(page: &mut Page, reply: &TestReply) {
+    let TestReply { service, slot, .. } = reply;
+    if reply.under_way {
+        page.line(format!("{service}: the gate of {slot} is under way"));
+        page.line(format!("hint: to see how it stands, and its end: verdigris status {service}"));
+        return page.line(format!("hint: to stop it: verdigris cancel {service} {slot}"));
+    }
     let (style, word) = if reply.gate.passed { (Style::Good, "passed") } else { (Style::Bad, "failed") };
-    page.add(format!("{}: the gate of {} ", reply.service, reply.slot));
+    page.add(format!("{service}: the gate of {slot} "));
     page.paint(style, word);
     page.end();
     render::gate(page, &reply.gate);

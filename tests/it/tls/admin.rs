@@ -76,7 +76,7 @@ async fn the_command_line_speaks_tls() {
     let (code, said) = set.cli(&[&["status"][..], &trusted].concat()).await;
     assert_eq!(code, Some(0), "{said}");
     assert!(said.contains("iris"), "{said}");
-    let (code, said) = set.cli(&[&["switch", "iris", "--force"][..], &trusted].concat()).await;
+    let (code, said) = set.cli(&[&["switch", "iris", "--force", "--reason", "a test"][..], &trusted].concat()).await;
     assert_eq!(code, Some(0), "{said}");
     assert_eq!(set.proxy.once(&get("/")).await.colour(), "green");
 
@@ -114,7 +114,8 @@ async fn a_client_certificate_is_an_alternative_to_the_token() {
         let trusted = set.trusted(&ca);
         let alice = [path(&operators.path("alice.pem")), path(&operators.path("alice.key"))];
         let alice = ["--cert", &alice[0], "--key", &alice[1]];
-        let (code, said) = set.cli(&[&["switch", "iris", "--force"][..], &trusted, &alice].concat()).await;
+        let (code, said) =
+            set.cli(&[&["switch", "iris", "--force", "--reason", "a test"][..], &trusted, &alice].concat()).await;
         assert_eq!(code, Some(0), "{word}: {said}");
         let (code, said) = set.cli(&[&["history", "iris"][..], &trusted, &alice].concat()).await;
         assert_eq!(code, Some(0), "{word}: {said}");
