@@ -48,6 +48,7 @@ impl Control {
             workers: Workers::new([inbox]),
             registry: registry.clone(),
             tls: TlsListeners::default(),
+            taps: Default::default(),
         };
         let (handle, _task) = start(options).await.unwrap();
         Self { handle, registry, dir, orders, reader: reader() }
