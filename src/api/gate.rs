@@ -24,7 +24,7 @@ pub enum StepResult {
 /// One step of a gate with its evidence.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct GateStep {
-    /// `readiness`, `contract`, `golden` or `warm_up`.
+    /// `readiness`, `contract`, `golden`, `warm_up` or `connections`.
     pub name: String,
     pub result: StepResult,
     /// One line for each thing seen: endpoint, answer, time.

@@ -1,4 +1,4 @@
-//! One request to one endpoint, on a connection of its own that is opened as live traffic's are, read within bounds.
+//! Requests of a gate to an endpoint, on connections that are opened as live traffic's are, read within bounds.
 
 use std::{
     error::Error as _,
@@ -9,7 +9,10 @@ use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderValue, Response, Version, header};
 use http_body::Body as _;
 use http_body_util::{BodyExt as _, Full};
-use hyper::body::Incoming;
+use hyper::{
+    body::Incoming,
+    client::conn::{http1, http2},
+};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::{
     task::JoinSet,
@@ -19,7 +22,7 @@ use tokio::{
 use super::golden::{Answer, AnswerEnd, Arrival, Request};
 use crate::{
     config::settings::{ServiceSettings, UpstreamProtocol},
-    upstream::{Target, UpstreamStream},
+    upstream::{Endpoint, Target},
 };
 
 /// How much may come of a request.
@@ -37,11 +40,35 @@ pub(super) struct Unanswered {
     pub(super) took: Duration,
 }
 
-/// What carries a connection; dropping it ends it.
-type Connection = JoinSet<()>;
+/// A connection to an endpoint, which takes one request after the other. Dropping it closes it.
+pub(super) struct Line {
+    sender: Sender,
+    /// Carries the connection until it is dropped.
+    _carrier: JoinSet<()>,
+}
 
-/// Sends a request, with the service's edits of header fields, and reads what comes. An answer whose head came is an
-/// answer, however it ends. Ends within `bounds.timeout` and the connect time-out. Dropping the future closes the connection.
+enum Sender {
+    Http1(http1::SendRequest<Full<Bytes>>),
+    Http2(http2::SendRequest<Full<Bytes>>),
+}
+
+/// The address of the endpoint that takes such a request.
+///
+/// # Errors
+/// It has none; why.
+pub(super) fn address<'e>(endpoint: &'e Endpoint, request: &Request) -> Result<&'e Target, &'static str> {
+    if !request.is_grpc() {
+        return endpoint.http().ok_or("the endpoint has no HTTP address");
+    }
+    let target = endpoint.grpc().filter(|target| target.protocol() == UpstreamProtocol::H2c);
+    target.ok_or("the endpoint has no address that speaks gRPC")
+}
+
+/// Sends one request on a connection of its own. Ends within `bounds.timeout` and the connect time-out. Dropping the
+/// future closes the connection.
+///
+/// # Errors
+/// No answer came; why.
 pub(super) async fn ask(
     target: &Target,
     request: &Request,
@@ -49,22 +76,77 @@ pub(super) async fn ask(
     bounds: Bounds,
 ) -> Result<Answer, Unanswered> {
     let asked = Instant::now();
-    let unanswered = |reason| Unanswered { reason, took: asked.elapsed() };
-    let head = build(target, request, settings).map_err(|error| unanswered(format!("it cannot be sent: {error}")))?;
-    let connecting = target.connect(settings.timeouts.connect.min(bounds.timeout)).await;
-    let stream = connecting.map_err(|error| unanswered(format!("no connection: {error}")))?;
-    let (sent, until) = (Instant::now(), Deadline::now() + bounds.timeout.min(TIMEOUT_MAX));
-    let (response, connection) = match timeout_at(until, send(target.protocol(), stream, head)).await {
-        Ok(Ok(begun)) => begun,
-        Ok(Err(error)) => return Err(unanswered(format!("no answer: {}", in_words(&error)))),
-        Err(_elapsed) => {
-            let limit = humantime::format_duration(whole_millis(bounds.timeout));
-            return Err(unanswered(format!("nothing within {limit}")));
+    let connecting = Line::open(target, settings.timeouts.connect.min(bounds.timeout)).await;
+    let mut line = connecting.map_err(|reason| Unanswered { reason, took: asked.elapsed() })?;
+    line.ask(target, request, settings, bounds).await
+}
+
+impl Line {
+    /// Connects, TLS handshake included.
+    ///
+    /// # Errors
+    /// There is no connection; why.
+    pub(super) async fn open(target: &Target, within: Duration) -> Result<Self, String> {
+        let stream = target.connect(within).await.map_err(|error| format!("no connection: {error}"))?;
+        let (io, mut carrier) = (TokioIo::new(stream), JoinSet::new());
+        let failed = |error| format!("no connection: {}", in_words(&error));
+        let sender = match target.protocol() {
+            UpstreamProtocol::Http1 => {
+                let (sender, connection) = http1::handshake(io).await.map_err(failed)?;
+                carrier.spawn(async move { drop(connection.await) });
+                Sender::Http1(sender)
+            }
+            UpstreamProtocol::H2c => {
+                let shaken = http2::handshake(TokioExecutor::new(), io).await;
+                let (sender, connection) = shaken.map_err(failed)?;
+                carrier.spawn(async move { drop(connection.await) });
+                Sender::Http2(sender)
+            }
+        };
+        Ok(Self { sender, _carrier: carrier })
+    }
+
+    /// Sends a request, with the service's edits of header fields, and reads what comes. An answer whose head came is an
+    /// answer, however it ends. Ends within `bounds.timeout`. After dropping the future the line is of no more use.
+    ///
+    /// # Errors
+    /// No answer came; why.
+    pub(super) async fn ask(
+        &mut self,
+        target: &Target,
+        request: &Request,
+        settings: &ServiceSettings,
+        bounds: Bounds,
+    ) -> Result<Answer, Unanswered> {
+        let (sent, until) = (Instant::now(), Deadline::now() + bounds.timeout.min(TIMEOUT_MAX));
+        let unanswered = |reason| Unanswered { reason, took: sent.elapsed() };
+        let head =
+            build(target, request, settings).map_err(|error| unanswered(format!("it cannot be sent: {error}")))?;
+        match timeout_at(until, self.send(head)).await {
+            Ok(Ok(response)) => Ok(read(response, sent, until, bounds).await),
+            Ok(Err(error)) => Err(unanswered(format!("no answer: {}", in_words(&error)))),
+            Err(_elapsed) => {
+                let limit = humantime::format_duration(whole_millis(bounds.timeout));
+                Err(unanswered(format!("nothing within {limit}")))
+            }
         }
-    };
-    let answer = read(response, sent, until, bounds).await;
-    drop(connection);
-    Ok(answer)
+    }
+
+    async fn send(&mut self, request: http::Request<Full<Bytes>>) -> hyper::Result<Response<Incoming>> {
+        match &mut self.sender {
+            Sender::Http1(sender) => sender.send_request(request).await,
+            Sender::Http2(sender) => sender.send_request(request).await,
+        }
+    }
+
+    /// Waits until it takes another request, which it does once an answer was read to its end; false if the server has
+    /// closed it.
+    pub(super) async fn is_kept(&mut self) -> bool {
+        match &mut self.sender {
+            Sender::Http1(sender) => sender.ready().await.is_ok(),
+            Sender::Http2(sender) => sender.ready().await.is_ok(),
+        }
+    }
 }
 
 fn build(target: &Target, request: &Request, settings: &ServiceSettings) -> http::Result<http::Request<Full<Bytes>>> {
@@ -93,27 +175,6 @@ fn build(target: &Target, request: &Request, settings: &ServiceSettings) -> http
         fields.append(name, value.clone());
     }
     Ok(asked)
-}
-
-async fn send(
-    protocol: UpstreamProtocol,
-    stream: UpstreamStream,
-    request: http::Request<Full<Bytes>>,
-) -> hyper::Result<(Response<Incoming>, Connection)> {
-    let (io, mut carrier) = (TokioIo::new(stream), Connection::new());
-    let response = match protocol {
-        UpstreamProtocol::Http1 => {
-            let (mut sender, connection) = hyper::client::conn::http1::handshake(io).await?;
-            carrier.spawn(async move { drop(connection.await) });
-            sender.send_request(request).await?
-        }
-        UpstreamProtocol::H2c => {
-            let (mut sender, connection) = hyper::client::conn::http2::handshake(TokioExecutor::new(), io).await?;
-            carrier.spawn(async move { drop(connection.await) });
-            sender.send_request(request).await?
-        }
-    };
-    Ok((response, carrier))
 }
 
 /// What was read so far.

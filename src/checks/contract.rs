@@ -1,14 +1,18 @@
 //! The contract step: does the slot say of its models what the active one says, as far as clients rely on it?
 
-use std::{collections::BTreeSet, fmt::Write as _, time::Duration};
+use std::{
+    collections::BTreeSet,
+    fmt::{self, Write as _},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, uri::PathAndQuery};
 
 use super::{
-    ask::{Bounds, ask},
+    ask::{Bounds, address, ask},
     gate::{Finding, Gate},
-    golden::Request,
+    golden::{Case, ModelMetadata, Request},
     terms::{Terms, Unread},
 };
 use crate::{api::EndpointHealth, config::settings::ServiceSettings, upstream::Endpoint};
@@ -18,8 +22,8 @@ use crate::{api::EndpointHealth, config::settings::ServiceSettings, upstream::En
 pub(super) async fn contract(gate: &Gate) -> Finding {
     let mut evidence = Vec::new();
     let (mut compared, mut kept) = (false, true);
-    for path in questions(gate) {
-        let agreed = match agreed(gate, &path, &mut evidence).await {
+    for question in questions(gate) {
+        let agreed = match agreed(gate, &question, &mut evidence).await {
             Ok(agreed) => agreed,
             Err(Silence::Nothing) => continue,
             // Nobody is there to ask about the other models, and waiting for it would use the gate's time up.
@@ -27,17 +31,17 @@ pub(super) async fn contract(gate: &Gate) -> Finding {
         };
         compared = true;
         for endpoint in &gate.endpoints {
-            let line = match terms(endpoint, &path, &gate.settings).await {
+            let line = match terms(endpoint, &question, &gate.settings).await {
                 Ok(offered) => match agreed.broken_by(&offered).as_slice() {
-                    [] => format!("GET {path}: {agreed}, as before"),
+                    [] => format!("{question}: {agreed}, as before"),
                     broken => {
                         kept = false;
-                        format!("GET {path}: {}", broken.join("; "))
+                        format!("{question}: {}", broken.join("; "))
                     }
                 },
                 Err(unread) => {
                     kept = false;
-                    format!("GET {path}: {unread}, but the active slot says {agreed}")
+                    format!("{question}: {unread}, but the active slot says {agreed}")
                 }
             };
             evidence.push(format!("{}: {line}", endpoint.settings));
@@ -63,44 +67,70 @@ enum Silence {
 }
 
 /// What the active slot says: the first of its endpoints that says something, healthy ones first.
-async fn agreed(gate: &Gate, path: &PathAndQuery, evidence: &mut Vec<String>) -> Result<Terms, Silence> {
+async fn agreed(gate: &Gate, question: &Question, evidence: &mut Vec<String>) -> Result<Terms, Silence> {
     let mut active: Vec<_> = gate.active.iter().collect();
     active.sort_by_key(|endpoint| endpoint.health() != EndpointHealth::Healthy);
     let mut silence = Silence::Nobody;
     for endpoint in active.into_iter().take(ACTIVE_ASKED_MAX) {
-        let unread = match terms(endpoint, path, &gate.settings).await {
+        let unread = match terms(endpoint, question, &gate.settings).await {
             Ok(terms) => return Ok(terms),
             Err(unread) => unread,
         };
         if !matches!(unread, Unread::Silent(_)) {
             silence = Silence::Nothing;
         }
-        evidence.push(format!("{}: GET {path}: {unread}", endpoint.settings));
+        evidence.push(format!("{}: {question}: {unread}", endpoint.settings));
     }
     Err(silence)
 }
 
-async fn terms(endpoint: &Endpoint, path: &PathAndQuery, settings: &ServiceSettings) -> Result<Terms, Unread> {
-    let target = endpoint.http().ok_or(Unread::NoAddress)?;
-    let request = Request::new(Method::GET, path.clone(), &HeaderMap::new(), Bytes::new());
+async fn terms(endpoint: &Endpoint, question: &Question, settings: &ServiceSettings) -> Result<Terms, Unread> {
+    let request = match question {
+        Question::Path(path) => Request::new(Method::GET, path.clone(), &HeaderMap::new(), Bytes::new()),
+        Question::GrpcModel(model) => ModelMetadata::ask(model),
+    };
+    let target = address(endpoint, &request).map_err(|_none| Unread::NoAddress)?;
     let bounds = Bounds { timeout: settings.health.timeout.min(TIMEOUT_MAX), answer_bytes_max: ANSWER_BYTES_MAX };
     let answer = ask(target, &request, settings, bounds).await.map_err(|none| Unread::Silent(none.reason))?;
-    Terms::read(&answer)
+    match question {
+        Question::Path(_) => Terms::read(&answer),
+        Question::GrpcModel(_) => Terms::read_grpc(&answer),
+    }
+}
+
+/// What a server is asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Question {
+    Path(PathAndQuery),
+    /// `ModelMetadata` of this model.
+    GrpcModel(String),
+}
+
+impl fmt::Display for Question {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Path(path) => write!(f, "GET {path}"),
+            Self::GrpcModel(model) => write!(f, "ModelMetadata of {model}"),
+        }
+    }
 }
 
 /// The models that golden requests or the service's own path name; without any, the list that a server of the OpenAI
 /// style has.
-fn questions(gate: &Gate) -> Vec<PathAndQuery> {
-    let golden = gate.golden.iter().flat_map(|set| set.cases()).filter(|case| !case.request().is_grpc());
+fn questions(gate: &Gate) -> Vec<Question> {
+    let requests = || gate.golden.iter().flat_map(|set| set.cases()).map(Case::request);
+    let http = requests().filter(|request| !request.is_grpc());
     let mut models: BTreeSet<String> =
-        golden.filter_map(|case| model_of(case.request().path.path())).take(MODELS_MAX).collect();
+        http.filter_map(|request| model_of(request.path.path())).take(MODELS_MAX).collect();
     let prefix = gate.settings.rule.path_prefix.as_deref().map(|prefix| stripped(prefix, &gate.settings));
     models.extend(prefix.and_then(model_of));
-    let paths: Vec<String> = match models.is_empty() {
+    let grpc_models: BTreeSet<String> = requests().filter_map(Request::grpc_model).take(MODELS_MAX).collect();
+    let paths: Vec<String> = match models.is_empty() && grpc_models.is_empty() {
         true => vec![MODELS.to_owned()],
         false => models.iter().map(|model| format!("/v2/models/{model}")).collect(),
     };
-    paths.iter().filter_map(|path| path.parse().ok()).collect()
+    let paths = paths.iter().filter_map(|path| path.parse().ok()).map(Question::Path);
+    paths.chain(grpc_models.into_iter().map(Question::GrpcModel)).collect()
 }
 
 /// The path as the endpoint gets it.

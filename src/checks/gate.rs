@@ -7,7 +7,15 @@ use std::{
 
 use tokio::time::{Instant as Deadline, timeout_at};
 
-use super::{contract::contract, golden::Set, progress::Progress, readiness::readiness, rehearsal::rehearse};
+use super::{
+    connections::{Connect, connections},
+    contract::contract,
+    golden::Set,
+    progress::Progress,
+    readiness::readiness,
+    rehearsal::rehearse,
+    warm_up::warm_up,
+};
 use crate::{
     api::{GateReport, GateStep, StepResult},
     config::settings::ServiceSettings,
@@ -23,8 +31,12 @@ pub struct Gate {
     pub demand: Demand,
     /// What `[service.gate]` names, read; `None` if it names none.
     pub golden: Option<Arc<Set>>,
+    /// What is sent to warm up; `None` if nothing is.
+    pub warm_up: Option<Arc<Set>>,
     /// Those that serve now, whose contract the others have to keep; empty if nothing is to be compared.
     pub active: Vec<Arc<Endpoint>>,
+    /// What is to be connected to once everything has passed; `None` if nothing is about to serve.
+    pub connect: Option<Connect>,
 }
 
 /// What a slot must show.
@@ -54,24 +66,31 @@ impl Finding {
     }
 }
 
-/// Runs the gate: readiness, then the contract, then the golden requests, as far as they are configured. After a step that
-/// fails the others are skipped. A probe that passes counts as proof: the endpoint is healthy from then on. Ends within
+/// Runs the gate: readiness, then the contract, the golden requests and the warm-up, as far as they are configured. After
+/// a step that fails the others are skipped. A probe that passes counts as proof: the endpoint is healthy from then on. Ends within
 /// `service.gate.timeout`, give or take the judgement of answers that are there. Cancelling the future gives up what runs.
 pub async fn run_gate(gate: Gate, progress: &Progress) -> GateReport {
     let limit = gate.settings.gate.timeout.min(LIMIT_MAX);
     let mut run = Run { until: Deadline::now() + limit, limit, steps: Vec::new(), progress };
     run.step("readiness", readiness(&gate)).await;
     if gate.demand == Demand::EveryEndpoint {
+        // What is sent ends a little before the limit, so that the report can still say what did not come.
+        let until = run.until - (limit / 10).min(REPORT_SPARE);
         if gate.settings.gate.contract && !gate.active.is_empty() {
             run.step("contract", contract(&gate)).await;
         }
         if let Some(set) = &gate.golden {
-            // Its requests end a little before the limit, so that the report can still say which of them did not.
-            let until = run.until - (limit / 20).min(GOLDEN_SPARE);
             run.step("golden", rehearse(&gate, set, until, progress)).await;
         }
+        if !gate.settings.gate.warm_up.is_zero() {
+            run.step("warm_up", warm_up(&gate, until, progress)).await;
+        }
     }
-    GateReport { passed: run.steps.iter().all(|step| step.result != StepResult::Fail), steps: run.steps }
+    let passed = run.steps.iter().all(|step| step.result != StepResult::Fail);
+    if let Some(connect) = gate.connect.as_ref().filter(|_| passed) {
+        run.step("connections", connections(&gate, connect, run.until)).await;
+    }
+    GateReport { passed, steps: run.steps }
 }
 
 /// A gate that runs.
@@ -110,4 +129,4 @@ pub(super) fn millis(duration: Duration) -> u64 {
 
 /// Far beyond any that makes sense, and within what a clock can be told.
 const LIMIT_MAX: Duration = Duration::from_secs(30 * 24 * 3600);
-const GOLDEN_SPARE: Duration = Duration::from_millis(250);
+const REPORT_SPARE: Duration = Duration::from_millis(250);

@@ -1,12 +1,14 @@
 //! Checks: what a slot must pass before traffic goes to it. Today that is readiness, of each endpoint.
 //!
 //! The steps of a gate, in their order: `readiness` → `contract` (what a server says of its models are `terms`) →
-//! `rehearsal` (sends golden requests, by `ask`; `golden` only reads and judges them).
+//! `rehearsal` (sends golden requests, by `ask`; `golden` only reads and judges them) → `warm_up` → `connections`, which
+//! lets the workers connect and judges nothing.
 //!
 //! Invariants: a check reports evidence for each thing it saw; it ends within the limits it is given.
 //! Never: moves traffic. It says pass or fail; `control` decides.
 
 mod ask;
+mod connections;
 mod contract;
 mod gate;
 pub mod golden;
@@ -15,7 +17,9 @@ mod progress;
 mod readiness;
 mod rehearsal;
 mod terms;
+mod warm_up;
 
+pub use connections::Connect;
 pub use gate::{Demand, Gate, run_gate};
 pub use plan::planned;
 pub use progress::Progress;

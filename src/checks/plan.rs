@@ -10,7 +10,9 @@ pub fn planned(gate: &Gate) -> Vec<PlannedStep> {
     if gate.demand == Demand::EveryEndpoint {
         steps.push(step("contract", contract(gate)));
         steps.push(step("golden", golden(gate)));
+        steps.push(step("warm_up", warm_up(gate)));
     }
+    steps.push(step("connections", "every worker opens connections to the slot, if everything has passed".to_owned()));
     steps
 }
 
@@ -55,6 +57,27 @@ fn golden(gate: &Gate) -> String {
     format!("{requests} of {file} to each of {}, {} in all", counted(endpoints, "endpoint"), cases * endpoints)
 }
 
+fn warm_up(gate: &Gate) -> String {
+    let settings = &gate.settings.gate;
+    if gate.warm_up.is_none() || settings.warm_up.is_zero() {
+        return match settings.warm_up.is_zero() {
+            true => "skipped: service.gate.warm_up is zero".to_owned(),
+            false => "skipped: service.gate names no golden or warm_up_requests file".to_owned(),
+        };
+    }
+    if gate.active.is_empty() {
+        return "skipped: the slot serves already".to_owned();
+    }
+    let file = settings.warm_up_requests.as_ref().or(settings.golden.as_ref());
+    let file = file.map(|path| path.display().to_string()).unwrap_or_default();
+    format!(
+        "requests of {file} to each of {}, up to {} at once, until the answers come evenly; at most {}",
+        counted(gate.endpoints.len(), "endpoint"),
+        settings.warm_up_concurrency,
+        humantime::format_duration(settings.warm_up.min(settings.timeout))
+    )
+}
+
 fn names(gate: &Gate) -> String {
     let names: Vec<_> = gate.endpoints.iter().map(|endpoint| endpoint.settings.to_string()).collect();
     format!("the slot ({})", names.join(", "))
@@ -96,7 +119,9 @@ golden = "golden.jsonl"
         let settings = config::load(&path).unwrap().settings.services[0].clone();
         let endpoints = |slot| settings.slots[slot].endpoints.iter().map(|one| Arc::new(Endpoint::new(one))).collect();
         let golden = Some(Arc::new(Set::parse(GOLDEN, Path::new("golden.jsonl")).unwrap()));
-        Gate { endpoints: endpoints(Slot::Green), active: endpoints(Slot::Blue), settings, demand, golden }
+        let (warm_up, connect) = (golden.clone(), None);
+        let (endpoints, active) = (endpoints(Slot::Green), endpoints(Slot::Blue));
+        Gate { endpoints, active, settings, demand, golden, warm_up, connect }
     }
 
     fn words(gate: &Gate) -> Vec<(String, String)> {
@@ -108,7 +133,7 @@ golden = "golden.jsonl"
     fn steps_are_told_with_what_they_cost() {
         let steps = words(&gate(Demand::EveryEndpoint));
         let names: Vec<_> = steps.iter().map(|(name, _)| name.as_str()).collect();
-        assert_eq!(names[..3], ["readiness", "contract", "golden"]);
+        assert_eq!(names, ["readiness", "contract", "golden", "warm_up", "connections"]);
         assert_eq!(
             steps[0].1,
             "GET /ready to 2 endpoints of the slot (http://127.0.0.1:2, http://127.0.0.1:3), 3 times in a row, 2s apart; \
@@ -117,18 +142,21 @@ golden = "golden.jsonl"
         assert_eq!(steps[1].1, "what each endpoint says of its models is compared with what http://127.0.0.1:1 says");
         assert!(steps[2].1.starts_with("1 golden request of "), "{}", steps[2].1);
         assert!(steps[2].1.ends_with("golden.jsonl to each of 2 endpoints, 2 in all"), "{}", steps[2].1);
+        let end = "golden.jsonl to each of 2 endpoints, up to 8 at once, until the answers come evenly; at most 30s";
+        assert!(steps[3].1.ends_with(end), "{}", steps[3].1);
     }
 
     #[test]
     fn what_would_not_be_asked_says_why() {
         let whole = gate(Demand::EveryEndpoint);
-        let bare = Gate { golden: None, active: Vec::new(), endpoints: Vec::new(), ..whole };
+        let bare = Gate { golden: None, warm_up: None, active: Vec::new(), endpoints: Vec::new(), ..whole };
         let steps = words(&bare);
         assert_eq!(steps[0].1, "would fail: the slot has no endpoints");
         assert!(steps[1].1.starts_with("skipped: there is no other slot"), "{}", steps[1].1);
         assert_eq!(steps[2].1, "skipped: service.gate.golden names no file");
+        assert_eq!(steps[3].1, "skipped: service.gate names no golden or warm_up_requests file");
         let back = words(&gate(Demand::OneLive));
-        assert_eq!(back.len(), 1);
+        assert_eq!((back.len(), back[1].0.as_str()), (2, "connections"));
         assert!(back[0].1.ends_with("one ready is enough"), "{}", back[0].1);
     }
 }

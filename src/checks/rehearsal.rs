@@ -14,15 +14,12 @@ use tokio::{
 };
 
 use super::{
-    ask::{Bounds, ask},
+    ask::{Bounds, address, ask},
     gate::{Finding, Gate},
     golden::{Case, Set, Verdict},
     progress::Progress,
 };
-use crate::{
-    config::settings::{ServiceSettings, UpstreamProtocol},
-    upstream::{Endpoint, Target},
-};
+use crate::{config::settings::ServiceSettings, upstream::Endpoint};
 
 /// Sends and judges all of them; enough must pass at *each* endpoint. Requests that would begin after `until` are
 /// skipped, and those that run then have failed. Dropping the future gives all of them up.
@@ -109,7 +106,7 @@ impl Stage {
         if left < Duration::from_millis(1) {
             return case.skipped("the time of service.gate.timeout was over");
         }
-        let target = match self.target(case) {
+        let target = match address(&self.endpoint, case.request()) {
             Ok(target) => target,
             Err(why) => return case.skipped(why),
         };
@@ -123,14 +120,6 @@ impl Stage {
             }
             Err(none) => case.unanswered(none.reason, none.took),
         }
-    }
-
-    fn target(&self, case: &Case) -> Result<&Target, &'static str> {
-        if !case.request().is_grpc() {
-            return self.endpoint.http().ok_or("the endpoint has no HTTP address");
-        }
-        let target = self.endpoint.grpc().filter(|target| target.protocol() == UpstreamProtocol::H2c);
-        target.ok_or("the endpoint has no address that speaks gRPC")
     }
 }
 

@@ -8,7 +8,7 @@ use std::{
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::golden::{Answer, AnswerEnd};
+use super::golden::{Answer, AnswerEnd, ModelMetadata, TensorMetadata};
 
 /// What clients may rely on.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,8 +31,10 @@ pub(super) struct Tensor {
 /// Why nothing is known.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Unread {
-    #[error("no HTTP address to ask")]
+    #[error("no address to ask")]
     NoAddress,
+    #[error("answered {0}")]
+    Grpc(String),
     #[error("{0}")]
     Silent(String),
     #[error("answered {0}")]
@@ -85,6 +87,15 @@ impl Terms {
         }
     }
 
+    /// Understands an answer to `ModelMetadata`.
+    pub(super) fn read_grpc(answer: &Answer) -> Result<Self, Unread> {
+        if answer.end != AnswerEnd::Complete {
+            return Err(Unread::Incomplete);
+        }
+        let metadata = ModelMetadata::read(answer).map_err(Unread::Grpc)?;
+        Ok(Self::Tensors { inputs: said(metadata.inputs), outputs: said(metadata.outputs) })
+    }
+
     /// What of these terms the other does not keep, in words; empty if a client notices nothing. More outputs and more
     /// models are no break, and neither is an input that takes more sizes or an output that has fewer.
     pub(super) fn broken_by(&self, offered: &Self) -> Vec<String> {
@@ -110,6 +121,10 @@ fn tensors(wire: Vec<WireTensor>) -> Tensors {
         (one.name, Tensor { datatype: one.datatype, shape: one.shape.into_iter().map(size).collect() })
     };
     wire.into_iter().map(tensor).collect()
+}
+
+fn said(metadata: Vec<TensorMetadata>) -> Tensors {
+    metadata.into_iter().map(|one| (one.name, Tensor { datatype: one.datatype, shape: one.shape })).collect()
 }
 
 fn broken(noun: &str, before: &Tensors, after: &Tensors) -> Vec<String> {

@@ -43,8 +43,15 @@ pub(super) const HEALTH: HealthSettings = HealthSettings {
     fall: 3,
 };
 
-pub(super) const GATE: GateSettings =
-    GateSettings { ready: 1, golden: None, contract: true, timeout: Duration::from_secs(120) };
+pub(super) const GATE: GateSettings = GateSettings {
+    ready: 1,
+    golden: None,
+    contract: true,
+    warm_up: Duration::from_secs(30),
+    warm_up_requests: None,
+    warm_up_concurrency: 8,
+    timeout: Duration::from_secs(120),
+};
 
 /// Generous: a model may think for minutes before a token, and only what is dead is to be ended.
 pub(super) const TIMEOUTS: Timeouts = Timeouts {

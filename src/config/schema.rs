@@ -158,6 +158,9 @@ pub(super) struct Gate {
     pub(super) ready: Given<i64>,
     pub(super) golden: Given<String>,
     pub(super) contract: Given<bool>,
+    pub(super) warm_up: Given<Quantity>,
+    pub(super) warm_up_requests: Given<String>,
+    pub(super) warm_up_concurrency: Given<i64>,
     pub(super) timeout: Given<Quantity>,
 }
 

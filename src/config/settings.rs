@@ -333,6 +333,12 @@ pub struct GateSettings {
     pub golden: Option<PathBuf>,
     /// What the active slot says of its models must stay.
     pub contract: bool,
+    /// For the warm-up, as far as `timeout` lets it; zero: none.
+    pub warm_up: Duration,
+    /// The file of what is sent to warm up, if not the golden one; already joined with the config file's directory.
+    pub warm_up_requests: Option<PathBuf>,
+    /// Requests of the warm-up at once to one endpoint.
+    pub warm_up_concurrency: u32,
     /// For all steps together.
     pub timeout: Duration,
 }

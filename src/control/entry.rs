@@ -5,10 +5,9 @@ use std::sync::Arc;
 use http::HeaderValue;
 use tokio::sync::mpsc;
 
-use super::{clock, message::Message, trial::Gallery, trials::BackgroundTest};
+use super::{clock, gates::GateFiles, message::Message, trial::Gallery, trials::BackgroundTest};
 use crate::{
     api::{GateReport, Tested},
-    checks::golden::Set,
     config::{EndpointSettings, ServiceSettings, SlotSettings},
     ids::{PerSlot, ServiceName, Slot},
     switch::Machine,
@@ -41,8 +40,8 @@ pub(super) struct Entry {
     pub(super) slots: PerSlot<SlotEntry>,
     /// How its endpoints with TLS are known.
     pub(super) tls: Arc<TlsClient>,
-    /// What `service.gate.golden` names.
-    pub(super) golden: Option<Arc<Set>>,
+    /// What the files hold that the gate names.
+    pub(super) golden: Option<Arc<GateFiles>>,
     /// Who may choose a slot.
     pub(super) preview: Option<Arc<Preview>>,
     /// What the table holds of it.

@@ -28,7 +28,7 @@ mod trials;
 mod under_way;
 
 pub use controller::{ControllerOptions, StartError, start};
-pub use gates::{GoldenSets, read_golden_files};
+pub use gates::{GateFiles, GoldenSets, read_golden_files};
 pub use handle::Handle;
 pub use preview::{Previews, read_preview_tokens};
 pub use tls::{TlsClients, read_tls_files};

@@ -9,6 +9,7 @@ use std::{
 
 use super::{
     entry::{Entry, SlotEntry},
+    gates::GateFiles,
     under_way::Preparing,
 };
 use crate::{
@@ -16,7 +17,6 @@ use crate::{
         DrainStatus, EndpointHealth, EndpointStatus, InFlight, ReloadStatus, RollbackStatus, ServiceStatus, SlotPhase,
         SlotStatus, Tested,
     },
-    checks::golden::Set,
     config::{MatchRule, ServiceSettings, SlotSettings},
     ids::{Generation, PerSlot, ServiceName, Slot},
     switch::Machine,
@@ -55,7 +55,7 @@ impl Shown {
 #[derive(Clone, Debug)]
 pub(super) struct ServiceView {
     pub(super) settings: Arc<ServiceSettings>,
-    pub(super) golden: Option<Arc<Set>>,
+    pub(super) golden: Option<Arc<GateFiles>>,
     pub(super) generation: Generation,
     pub(super) active: Slot,
     /// As it stood; a dry run goes on with a copy.

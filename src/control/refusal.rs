@@ -108,6 +108,7 @@ pub(super) fn verdict(gate: &GateReport) -> String {
         "readiness" => "is not ready".to_owned(),
         "contract" => "does not keep the contract of the active one".to_owned(),
         "golden" => "does not answer its golden requests rightly".to_owned(),
+        "warm_up" => "is not warm".to_owned(),
         other => format!("did not pass {other}"),
     };
     let lines: Vec<_> = step.evidence.iter().map(|line| line.trim_start_matches("- ")).collect();

@@ -13,7 +13,7 @@ use super::{
     controller::{Controller, ReloadWaiter, StartError},
     describe::{change_of, found_line, lost_line},
     entry::{Entry, SlotEntry},
-    gates::{GoldenSets, read_golden_files, whole_gate},
+    gates::{GoldenSets, connect, read_golden_files, whole_gate},
     plan::{Known, KnownSlot, ServicePlan, plan},
     preview::{Previews, read_preview_tokens},
     record,
@@ -24,11 +24,12 @@ use super::{
 };
 use crate::{
     api::{Event, GateReport, Problem, ProblemKind, ReloadReply, ReloadStatus},
+    checks::Gate,
     config::{self, FileContent, Loaded, Problems, ServiceSettings, SlotSettings},
     ids::{Generation, PerSlot, ServiceName, Slot},
     net::tls::{PreparedListeners, TlsListeners},
     store::{ServiceRecord, State},
-    switch::{self, Machine},
+    switch::{self, Change, Machine},
     table::Preview,
     upstream::{Endpoint, TlsClient},
 };
@@ -181,8 +182,11 @@ impl Controller {
                 Some(report) => failed.push(self.gate_problem(name, service.active, report)),
                 None => {
                     let endpoints = endpoints(entry, service, contents, &client(&job.tls, name));
-                    let active = &entry.slots[active].endpoints;
-                    let gate = whole_gate(&service.settings, job.golden.get(name), endpoints, active);
+                    let serving = &entry.slots[active].endpoints;
+                    let whole = whole_gate(&service.settings, job.golden.get(name), endpoints, serving);
+                    let moves = (service.active != active).then_some(Change::Switch { to: service.active });
+                    let connect = moves.and_then(|change| connect(&self.workers, name, change));
+                    let gate = Gate { connect, ..whole };
                     let (service, slot, contents) = (name.clone(), service.active, contents.clone());
                     missing.push(PlannedGate { service, slot, contents, gate });
                 }

@@ -7,7 +7,7 @@ use tokio::sync::oneshot;
 use super::{
     controller::Controller,
     entry::Entry,
-    gates::{demand, whole_gate},
+    gates::{connect, demand, whole_gate},
     message::{Message, ReloadGate},
     refusal,
     trial::{Errand, Running, Trial},
@@ -61,7 +61,8 @@ impl Controller {
             }
             _ => entry.slots[change.slot()].endpoints.clone(),
         };
-        let gate = Gate { demand: demand(change), ..gate_of(entry, endpoints) };
+        let connect = connect(&self.workers, service, change);
+        let gate = Gate { demand: demand(change), connect, ..gate_of(entry, endpoints) };
         let purpose = match change {
             Change::Switch { .. } => GatePurpose::Switch,
             Change::Rollback { .. } => GatePurpose::Rollback,

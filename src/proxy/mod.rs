@@ -3,7 +3,7 @@
 //! handler → route → assign → turn → forward → body, one direction; `exchange` is what a request carries along and what
 //! writes its record at the end, whatever happened. `forward` makes attempts: `outgoing` is the request of one, `retry`
 //! and `outcome` judge how it went, `preview` says who may choose a slot, `incoming` is the answer that is passed on. `headers` and `rewrite` change heads,
-//! `interim` passes answers of class 1xx on, `accept` and `worker` are where clients come in.
+//! `interim` passes answers of class 1xx on, `ahead` connects before a switch, `accept` and `worker` are where clients come in.
 //!
 //! Invariants: the table is read once per attempt to get a lease and never held across a wait; an answer is written
 //! only by its own request; what was sent upstream is sent again only where `replay` permits, and to another endpoint only within the
@@ -11,6 +11,7 @@
 //! Never: control, admin, store, fleet. Decisions come down through the table, facts go up through telemetry and leases.
 
 mod accept;
+mod ahead;
 mod answer;
 mod arrival;
 mod assign;

@@ -21,7 +21,10 @@ use tokio::{
     time::MissedTickBehavior,
 };
 
-use super::{answer, exchange::Client, forward::COMPLAINT_INTERVAL, handler, request_id::RequestIds, view::Views};
+use super::{
+    ahead::connect_ahead, answer, exchange::Client, forward::COMPLAINT_INTERVAL, handler, request_id::RequestIds,
+    view::Views,
+};
 use crate::{
     config::settings::ClientRules,
     net::{ConnRules, Patrol, Refusals, serve, tls::ServerTls},
@@ -234,9 +237,13 @@ impl Worker {
         })
     }
 
-    fn obey(&self, order: Order) {
+    fn obey(self: &Rc<Self>, order: Order) {
         match order {
             Order::CloseIdle(endpoints) => self.views.close_idle(&endpoints),
+            Order::Connect { ahead, reply } => {
+                let worker = self.clone();
+                tokio::task::spawn_local(async move { drop(reply.send(connect_ahead(&worker, &ahead).await)) });
+            }
             // Who asked may have given up waiting; the answer is then for nobody.
             Order::Oldest { tenures, reply } => drop(reply.send(self.ledger.oldest(&tenures, Instant::now()))),
             Order::Cut { tenures, reply } => drop(reply.send(self.ledger.cut(tenures.as_deref()))),

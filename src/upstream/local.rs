@@ -68,6 +68,11 @@ impl LocalEndpoint {
         InFlight(self.clone())
     }
 
+    /// Connections that this worker uses here, or has idle.
+    pub fn connections(&self) -> usize {
+        self.in_flight() + self.pools().map(Pool::idle).sum::<usize>()
+    }
+
     /// Requests that this worker has here, streams to their end.
     pub fn in_flight(&self) -> usize {
         self.in_flight.get()

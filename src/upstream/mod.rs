@@ -36,7 +36,7 @@ pub use endpoint::{Endpoint, HealthView};
 pub use expectation::Expectation;
 pub use local::{InFlight, LocalEndpoint};
 pub use names::{Resolve, Resolving, SystemResolver};
-pub use orders::{Order, Workers};
+pub use orders::{Ahead, Opened, Order, Workers};
 pub use pool::{Choice, Conn, Pool, PoolLimits, SendError};
 pub use stream::UpstreamStream;
 pub use tls::TlsClient;

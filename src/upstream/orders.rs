@@ -5,18 +5,43 @@ use std::{fmt, sync::Arc, time::Duration};
 use tokio::sync::{mpsc, oneshot};
 
 use super::lease::Tenure;
-use crate::{config::settings::ClientRules, ids::EndpointId};
+use crate::{
+    config::settings::ClientRules,
+    ids::{EndpointId, ServiceName, Slot},
+};
 
 /// An order to one worker.
 pub enum Order {
     /// Close idle upstream connections to these endpoints.
     CloseIdle(Arc<[EndpointId]>),
+    /// Open connections to these endpoints of a slot that may soon serve, as many as the slot that serves has.
+    Connect { ahead: Arc<Ahead>, reply: oneshot::Sender<Opened> },
     /// Say how old the oldest lease of each tenure is, in the order asked.
     Oldest { tenures: Arc<[Arc<Tenure>]>, reply: oneshot::Sender<Vec<Option<Duration>>> },
     /// Cut every lease of these tenures, or all; say how many.
     Cut { tenures: Option<Arc<[Arc<Tenure>]>>, reply: oneshot::Sender<u64> },
     /// New rules for clients: for new connections, and from the next tick on.
     Clients(Arc<ClientRules>),
+}
+
+/// What is to be connected to before there are requests for it.
+#[derive(Clone, Debug)]
+pub struct Ahead {
+    pub service: ServiceName,
+    pub slot: Slot,
+    pub endpoints: Vec<EndpointId>,
+    /// For each connection, TLS handshake included.
+    pub within: Duration,
+}
+
+/// What workers have opened.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Opened {
+    pub connections: usize,
+    /// Connections that were not to be had, …
+    pub failed: usize,
+    /// … and why one of them was not.
+    pub reason: Option<String>,
 }
 
 /// All workers, as control sees them.
@@ -82,6 +107,19 @@ impl Workers {
         self.ask(make).await.into_iter().sum()
     }
 
+    /// Has every worker open connections; returns when they have, or have failed to.
+    pub async fn connect(&self, ahead: Ahead) -> Opened {
+        let ahead = Arc::new(ahead);
+        let make = |reply| Order::Connect { ahead: ahead.clone(), reply };
+        let mut all = Opened::default();
+        for one in self.ask(make).await {
+            all.connections += one.connections;
+            all.failed += one.failed;
+            all.reason = all.reason.or(one.reason);
+        }
+        all
+    }
+
     async fn ask<T>(&self, make: impl Fn(oneshot::Sender<T>) -> Order) -> Vec<T> {
         let mut replies = Vec::with_capacity(self.inboxes.len());
         for inbox in self.inboxes.iter() {
@@ -102,6 +140,7 @@ impl fmt::Debug for Order {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Order::CloseIdle(_) => "CloseIdle",
+            Order::Connect { .. } => "Connect",
             Order::Oldest { .. } => "Oldest",
             Order::Cut { .. } => "Cut",
             Order::Clients(_) => "Clients",

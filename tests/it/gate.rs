@@ -18,7 +18,7 @@ use crate::support::{
 };
 
 /// What a model that is right answers: its colour, on three ways.
-const GOLDEN: &str = r#"{"golden": 1, "need": "2 of 3", "timeout": "20s", "answer_max": "1 MiB"}
+pub(crate) const GOLDEN: &str = r#"{"golden": 1, "need": "2 of 3", "timeout": "20s", "answer_max": "1 MiB"}
 {"name": "get", "request": {"path": "/v2/models/iris/infer"}, "expect": {"json": {"$.colour": "green"}}}
 {"name": "post", "request": {"path": "/v2/models/iris/infer", "json": {"inputs": []}}, "expect": {"json": {"$.colour": "green", "$.body_len": 14}}}
 {"name": "stream", "request": {"path": "/generate?do=sse&n=3"}, "expect": {"stream": {"complete": true, "done": true}}}
@@ -27,7 +27,7 @@ const GOLDEN: &str = r#"{"golden": 1, "need": "2 of 3", "timeout": "20s", "answe
 const CLIENTS: &[(Kind, usize)] = &[(Kind::Get, 2), (Kind::Post, 2), (Kind::Sse, 2), (Kind::WebSocket, 1)];
 
 /// One service whose gate has these keys, and a golden file beside the configuration.
-async fn start(blue: &Origin, green: &[&Origin], gate: &str, golden: &str) -> Proxy {
+pub(crate) async fn start(blue: &Origin, green: &[&Origin], gate: &str, golden: &str) -> Proxy {
     let dir = tempfile::tempdir().unwrap();
     std::fs::write(dir.path().join("verdigris.toml"), config(blue, green, gate).text()).unwrap();
     std::fs::write(dir.path().join("golden.jsonl"), golden).unwrap();
@@ -44,10 +44,10 @@ fn config(blue: &Origin, green: &[&Origin], gate: &str) -> Config {
     })
 }
 
-const WITH_GOLDEN: &str = "golden = \"golden.jsonl\"";
+pub(crate) const WITH_GOLDEN: &str = "golden = \"golden.jsonl\"";
 
 /// The step of that name, in words: its result and its evidence.
-fn step(gate: &Value, name: &str) -> (String, String) {
+pub(crate) fn step(gate: &Value, name: &str) -> (String, String) {
     let steps = gate["steps"].as_array().unwrap();
     let step = steps.iter().find(|step| step["name"] == name).unwrap_or_else(|| panic!("no {name}: {gate}"));
     let lines: Vec<_> = step["evidence"].as_array().unwrap().iter().map(|line| line.as_str().unwrap()).collect();
@@ -55,7 +55,7 @@ fn step(gate: &Value, name: &str) -> (String, String) {
 }
 
 /// A switch to green that must be refused, while a load on blue loses nothing; the gate's report.
-async fn refused(proxy: &Proxy) -> Value {
+pub(crate) async fn refused(proxy: &Proxy) -> Value {
     let load = Load::start(proxy.addr, CLIENTS);
     load.more(20).await;
     let reply = proxy.admin.try_switch("iris", json!({"to": "green"})).await;
@@ -198,6 +198,52 @@ async fn a_green_that_changes_the_contract_is_refused() {
     assert_eq!(step(&proxy.switch("green").await["gate"], "contract").0, "pass");
 }
 
+/// `ModelMetadataResponse`: field 4 has the inputs, field 5 the outputs; of a tensor, fields 1 to 3 are name, datatype, shape.
+fn grpc_metadata(output: &str, datatype: &str) -> Vec<u8> {
+    let field = |number: u8, bytes: &[u8]| [&[number << 3 | 2, u8::try_from(bytes.len()).unwrap()], bytes].concat();
+    let tensor = |name: &str, datatype: &str| {
+        [field(1, name.as_bytes()), field(2, datatype.as_bytes()), field(3, &[1, 4])].concat()
+    };
+    [field(1, b"iris"), field(4, &tensor("features", "FP64")), field(5, &tensor(output, datatype))].concat()
+}
+
+/// P3, over gRPC. Fails when: in `checks::contract`, models that only gRPC requests name are not asked about, what a
+/// server says of them is not compared, or a server without the method is refused.
+#[tokio::test]
+async fn a_green_that_changes_the_contract_over_grpc_is_refused() {
+    let (blue, green) = (Origin::start("blue").await, Origin::start("green").await);
+    let (blue_grpc, green_grpc) = (GrpcOrigin::start("blue").await, GrpcOrigin::start("green").await);
+    let dir = tempfile::tempdir().unwrap();
+    let config = Config::pair_with_grpc((&blue, &blue_grpc), (&green, &green_grpc));
+    let config = config.service(|service| service.tables = format!("[service.gate]\n{WITH_GOLDEN}\n"));
+    std::fs::write(dir.path().join("verdigris.toml"), config.text()).unwrap();
+    let golden = r#"{"name": "infer", "request": {"grpc": {"method": "/inference.GRPCInferenceService/ModelInfer", "message": {"model_name": "iris", "inputs": []}}}, "expect": {}}"#;
+    std::fs::write(dir.path().join("golden.jsonl"), golden).unwrap();
+    let proxy = Proxy::in_dir(dir).await;
+    proxy.admin.until_healthy("iris").await;
+    let test = || async { proxy.admin.call("POST", "/v1/services/iris/slots/green/test", None).await.json };
+    let describe = |origin: &GrpcOrigin, said: Vec<u8>| *origin.shared.description.lock().unwrap() = Some(said);
+
+    let (result, said) = step(&test().await["gate"], "contract");
+    assert_eq!(result, "skipped", "{said}");
+    assert!(said.contains("ModelMetadata of iris: answered UNIMPLEMENTED"), "{said}");
+    describe(&blue_grpc, grpc_metadata("label", "INT64"));
+    let (result, said) = step(&refused(&proxy).await["gate"], "contract");
+    assert_eq!(
+        (result.as_str(), said.contains("answered UNIMPLEMENTED, but the active slot says")),
+        ("fail", true),
+        "{said}"
+    );
+    describe(&green_grpc, grpc_metadata("label", "FP32"));
+    let (_, said) = step(&refused(&proxy).await["gate"], "contract");
+    assert!(said.contains("ModelMetadata of iris: the output \"label\" was INT64, is FP32"), "{said}");
+    describe(&green_grpc, grpc_metadata("label", "INT64"));
+    let reply = proxy.switch("green").await;
+    let (result, said) = step(&reply["gate"], "contract");
+    assert_eq!((result.as_str(), said.contains("1 input and 1 output, as before")), ("pass", true), "{said}");
+    assert_eq!(step(&reply["gate"], "warm_up").0, "pass", "it is warmed over gRPC: {reply}");
+}
+
 /// A server that is gone cannot be compared with, and must not keep traffic from leaving it. Fails when: in
 /// `checks::contract`, an active slot that does not answer fails the step.
 #[tokio::test]
@@ -221,7 +267,8 @@ async fn readiness_is_asked_so_often_and_a_rollback_only_once() {
     assert!(said.contains("that was the last of 3 answers in a row"), "{said}");
     blue.trouble(Some(Trouble::Status(500)));
     let reply = proxy.admin.rollback("iris").await;
-    assert_eq!(reply["gate"]["steps"].as_array().unwrap().len(), 1, "{reply}");
+    let steps: Vec<_> = reply["gate"]["steps"].as_array().unwrap().iter().map(|step| &step["name"]).collect();
+    assert_eq!(steps, ["readiness", "connections"], "{reply}");
     green.readiness(Ready::Status(503));
     let (result, said) = step(&refused(&proxy_without_trouble(proxy, &blue)).await["gate"], "readiness");
     assert_eq!((result.as_str(), said.contains("that was answer 1 of 3")), ("fail", true), "{said}");

@@ -48,7 +48,8 @@ async fn set_with(health: &str) -> Set {
 fn config(blue: &Origin, green: &Origin, health: &str) -> Config {
     Config::pair(blue, green).service(|service| {
         service.health = health.to_owned();
-        service.tables = "[service.gate]\ngolden = \"golden.jsonl\"\n".to_owned();
+        // Each of its golden requests waits for the test; a warm-up would wait, too.
+        service.tables = "[service.gate]\ngolden = \"golden.jsonl\"\nwarm_up = \"0s\"\n".to_owned();
     })
 }
 

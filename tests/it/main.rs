@@ -47,5 +47,6 @@ mod upstream_faults;
 mod upstream_timeouts;
 mod upstream_tls;
 mod upstream_wire;
+mod warm_up;
 mod websocket;
 mod wire;

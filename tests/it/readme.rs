@@ -243,14 +243,16 @@ fn every_promise_has_its_tests() {
 #[test]
 fn every_link_and_file_is_there() {
     let text = read("README.md");
-    let titles = text.lines().filter(|line| line.starts_with('#')).map(|line| anchor(line.trim_start_matches('#')));
-    let anchors: BTreeSet<String> = titles.collect();
+    let anchors = anchors(&text);
     let links: Vec<&str> = text.split("](").skip(1).filter_map(|rest| rest.split(')').next()).collect();
     assert!(links.len() > 5, "{links:?}");
     for link in links.into_iter().filter(|link| !link.starts_with("https://")) {
         match link.strip_prefix('#') {
             Some(place) => assert!(anchors.contains(place), "{link}: {anchors:?}"),
-            None => assert!(is_there(link), "{link}"),
+            None => match link.split_once('#') {
+                Some((page, place)) => assert!(self::anchors(&read(page)).contains(place), "{link}"),
+                None => assert!(is_there(link), "{link}"),
+            },
         }
     }
     let folders = ["config/", "tests/", "src/", "docs/", "benches/", ".ci/"];
@@ -264,6 +266,11 @@ fn every_link_and_file_is_there() {
 
 fn is_there(path: &str) -> bool {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path).exists()
+}
+
+/// The headings of a page.
+fn anchors(text: &str) -> BTreeSet<String> {
+    text.lines().filter(|line| line.starts_with('#')).map(|line| anchor(line.trim_start_matches('#'))).collect()
 }
 
 /// A heading as a link names it.

@@ -5,17 +5,20 @@ use std::{fs, sync::atomic::Ordering::SeqCst};
 use serde_json::json;
 use tempfile::TempDir;
 
-use crate::support::{
-    client::get,
-    config::{Config, Service},
-    grpc::Channel,
-    grpc_origin::GrpcOrigin,
-    load::{Kind, Load, assert_no_failures},
-    origin::Origin,
-    proxy::Proxy,
-    tls::Authority,
-    tls_door::{Door, unix_door},
-    wait::until,
+use crate::{
+    gate::{GOLDEN, step},
+    support::{
+        client::get,
+        config::{Config, Service},
+        grpc::Channel,
+        grpc_origin::GrpcOrigin,
+        load::{Kind, Load, assert_no_failures},
+        origin::Origin,
+        proxy::Proxy,
+        tls::Authority,
+        tls_door::{Door, unix_door},
+        wait::until,
+    },
 };
 
 /// A directory with the authority's certificate in `ca.pem`.
@@ -243,4 +246,35 @@ async fn unix_sockets_take_http_and_grpc() {
     assert_eq!(proxy.once(&get("/")).await.colour(), "blue");
     let reply = Channel::open(proxy.addr).await.call("Unary", &["hello"]).await;
     assert_eq!(reply.messages, ["blue:hello"]);
+}
+
+/// What a gate sends is known by the same certificates as live traffic. Fails when: in `checks::ask`, a line is opened in
+/// clear; or, in `proxy::ahead`, connections are opened without their handshake.
+#[tokio::test]
+async fn golden_requests_and_warm_up_go_through_the_same_door() {
+    let authority = Authority::new("ours");
+    let (blue, green) = (Origin::start("blue").await, Origin::start("green").await);
+    let issued = authority.issue(&["127.0.0.1"]);
+    let doors = [
+        Door::start(blue.addr, &issued, &["http/1.1"], None).await,
+        Door::start(green.addr, &issued, &["http/1.1"], None).await,
+    ];
+    let dir = directory(&authority);
+    fs::write(dir.path().join("golden.jsonl"), GOLDEN).unwrap();
+    let mut config = service(&doors[0].url("https"), &doors[1].url("https"), "ca = \"ca.pem\"");
+    config.services[0].tables.push_str("\n[service.gate]\ngolden = \"golden.jsonl\"\n");
+    config.services[0].health = "path = \"/v2/health/ready\"\ninterval = \"1h\"\ntimeout = \"5s\"".to_owned();
+    let proxy = start(dir, &config).await;
+    proxy.admin.until_healthy("iris").await;
+    let gate = proxy.switch("green").await["gate"].clone();
+    assert_eq!(step(&gate, "golden").0, "pass", "{gate}");
+    assert!(step(&gate, "golden").1.contains("3 of 3"), "{gate}");
+    for name in ["warm_up", "connections"] {
+        assert_eq!(step(&gate, name).0, "pass", "{gate}");
+    }
+    // Who has shaken hands was accepted, while a server may learn of the last shake a little later.
+    let accepted = || doors[1].seen.accepted.load(SeqCst);
+    let before = accepted();
+    assert_eq!(proxy.once(&get("/")).await.colour(), "green");
+    assert_eq!(accepted(), before, "the first user shakes no hands");
 }

@@ -32,6 +32,7 @@ mod tests;
 pub use answer::{Answer, AnswerEnd, Arrival};
 pub use case::Case;
 pub use file::Set;
+pub use grpc::{ModelMetadata, TensorMetadata};
 pub use record::{LeftOut, Recorded, Recording, Redaction};
 pub use request::{Request, RequestKind};
 pub use stream::{SseError, SseEvent, SseParser};

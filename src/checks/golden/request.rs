@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, header, uri::PathAndQuery};
 
-use super::grpc::{INFER_PATH, frame};
+use super::grpc::{INFER_PATH, frame, model_of};
 
 /// A request, ready to be sent. A gRPC one is the same thing over HTTP/2, with its message framed in the body.
 #[derive(Clone, Debug)]
@@ -48,6 +48,11 @@ impl Request {
         metadata.insert(header::TE, HeaderValue::from_static("trailers"));
         let kind = if path.path() == INFER_PATH { RequestKind::Infer } else { RequestKind::Grpc };
         Self { method: Method::POST, path, headers: metadata, body: frame(message), kind }
+    }
+
+    /// The model that a `ModelInfer` names.
+    pub fn grpc_model(&self) -> Option<String> {
+        if self.kind == RequestKind::Infer { model_of(&self.body) } else { None }
     }
 
     /// It needs HTTP/2 and, where a slot has one, the gRPC address.

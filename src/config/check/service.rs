@@ -125,10 +125,22 @@ impl Check<'_> {
             let message = format!("{ready} answers, health.interval apart, take longer than gate.timeout allows");
             self.refuse(given.span(), message, "ask for fewer, or raise the time-out");
         }
+        let warm_up = self.duration(&given.warm_up, default.warm_up);
+        if let Some(given) = given.warm_up.as_ref().filter(|_| warm_up > timeout) {
+            let message = "the warm-up may take longer than the whole gate";
+            self.refuse(
+                given.span(),
+                message,
+                "write a shorter duration, \"0s\" for no warm-up, or raise gate.timeout",
+            );
+        }
         GateSettings {
             ready,
             golden: given.golden.as_ref().map(|path| self.beside_the_file(path.get_ref())),
             contract: given.contract.as_ref().map_or(default.contract, |given| *given.get_ref()),
+            warm_up,
+            warm_up_requests: given.warm_up_requests.as_ref().map(|path| self.beside_the_file(path.get_ref())),
+            warm_up_concurrency: self.whole(&given.warm_up_concurrency, 1..=1_024, default.warm_up_concurrency),
             timeout,
         }
     }

@@ -51,11 +51,6 @@ fn services_are_checked() {
         ),
         (
             "",
-            "[service.gate]\nready = 9\ntimeout = \"10s\"",
-            "9:9: service[0].gate.ready: 9 answers, health.interval apart, take longer than gate.timeout allows; ask for fewer, or raise the time-out",
-        ),
-        (
-            "",
             "[service.drain]\ncut_after = \"0s\"",
             "9:13: service[0].drain.cut_after: zero makes no sense here; write \"off\" or a duration above zero",
         ),
@@ -67,6 +62,27 @@ fn services_are_checked() {
         ),
     ] {
         assert_eq!(problems(&file("", inside, after)).join("\n"), expected, "{inside} {after}");
+    }
+}
+
+#[test]
+fn gates_are_checked() {
+    for (after, expected) in [
+        (
+            "[service.gate]\nready = 9\ntimeout = \"10s\"",
+            "9:9: service[0].gate.ready: 9 answers, health.interval apart, take longer than gate.timeout allows; ask for fewer, or raise the time-out",
+        ),
+        (
+            "[service.gate]\nwarm_up = \"3m\"",
+            "9:11: service[0].gate.warm_up: the warm-up may take longer than the whole gate; write a shorter duration, \
+             \"0s\" for no warm-up, or raise gate.timeout",
+        ),
+        (
+            "[service.gate]\nwarm_up_concurrency = 0",
+            "9:23: service[0].gate.warm_up_concurrency: 0 is out of range; write a number from 1 to 1024",
+        ),
+    ] {
+        assert_eq!(problems(&file("", "", after)).join("\n"), expected, "{after}");
     }
 }
 

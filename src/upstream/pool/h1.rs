@@ -68,6 +68,14 @@ impl Idle {
         None
     }
 
+    pub(super) fn count(&self) -> usize {
+        self.conns.borrow().len()
+    }
+
+    pub(super) fn most(&self) -> usize {
+        self.idle_max
+    }
+
     pub(super) fn sweep(&self, now: Instant) {
         self.conns.borrow_mut().retain(|waiting| waiting.until > now && !waiting.conn.sender.is_closed());
     }
@@ -117,6 +125,13 @@ impl Checkout {
                 failure.answer_began = read_now != read;
                 Err(failure)
             }
+        }
+    }
+
+    /// Puts a new connection among the idle ones, once it can take a request.
+    pub(super) async fn keep_unused(mut self) {
+        if self.link.sender.ready().await.is_ok() {
+            self.give_back(Instant::now(), None);
         }
     }
 

@@ -84,6 +84,25 @@ impl Shared {
         Ok(Stream::new(conn))
     }
 
+    pub(super) fn is_open(&self) -> bool {
+        self.conns.borrow().iter().any(|conn| !conn.sender.is_closed())
+    }
+
+    /// Opens a connection if there is none. It counts as used: the server may close it before its first request.
+    pub(super) async fn open_ahead<O, F>(&self, open: O) -> Result<(), ConnectError>
+    where
+        O: Fn() -> F,
+        F: Future<Output = Result<Rc<Connection>, ConnectError>>,
+    {
+        let _opening = self.opening.lock().await;
+        if !self.is_open() {
+            let conn = open().await?;
+            conn.used.set(true);
+            self.conns.borrow_mut().push(conn);
+        }
+        Ok(())
+    }
+
     fn take(&self) -> Option<Stream> {
         let mut conns = self.conns.borrow_mut();
         conns.retain(|conn| !conn.sender.is_closed());

@@ -132,6 +132,40 @@ impl Pool {
         }
     }
 
+    /// How many connections [`Pool::open_ahead`] would have to open for so many to be idle, which are never more than are
+    /// kept. One of HTTP/2 is enough.
+    pub fn missing(&self, wanted: usize) -> usize {
+        match &self.kind {
+            Kind::H1(idle) => wanted.min(idle.most()).saturating_sub(idle.count()),
+            Kind::H2(shared) => usize::from(wanted > 0 && !shared.is_open()),
+        }
+    }
+
+    /// Idle connections; of HTTP/2 none, since all requests share what there is.
+    pub fn idle(&self) -> usize {
+        match &self.kind {
+            Kind::H1(idle) => idle.count(),
+            Kind::H2(_) => 0,
+        }
+    }
+
+    /// Opens a connection before there is a request for it. It counts as a kept one from then on: like any of these it may
+    /// be closed by the server before its next use. What fails here is no outage; a request finds out for itself.
+    ///
+    /// # Errors
+    /// As [`ConnectError`] says. Dropping the future gives the attempt up.
+    pub async fn open_ahead(&self) -> Result<(), ConnectError> {
+        match &self.kind {
+            Kind::H1(idle) => {
+                if let Conn::H1(conn) = self.connect_h1(idle).await? {
+                    conn.keep_unused().await;
+                }
+            }
+            Kind::H2(shared) => shared.open_ahead(|| self.connect_h2()).await?,
+        }
+        Ok(())
+    }
+
     /// True while it makes sense to wait for the address to accept connections again.
     pub fn is_worth_waiting_for(&self, wait: Duration, now: Instant) -> bool {
         self.outage.is_younger_than(wait, now)

@@ -3,6 +3,7 @@
 //! | method | behaviour |
 //! |---|---|
 //! | `/inference.GRPCInferenceService/ServerReady`, `/grpc.health.v1.Health/Check` | readiness |
+//! | `/inference.GRPCInferenceService/ModelMetadata` | what the test says of the model, or UNIMPLEMENTED |
 //! | `/test.Echo/Unary` | the message, after the colour: `blue:hello` |
 //! | `/test.Echo/ClientStream` | one message with the number of messages: `blue:3` |
 //! | `/test.Echo/ServerStream` | as many messages as the request says: `blue:0`, `blue:1`, … |
@@ -39,10 +40,13 @@ use super::{
 pub(crate) struct GrpcShared {
     pub(crate) colour: String,
     pub(crate) ready: AtomicBool,
+    pub(crate) connections: AtomicU64,
     /// Calls other than probes.
     pub(crate) calls: AtomicU64,
     /// Calls whose client reset them.
     pub(crate) gone: AtomicU64,
+    /// What `ModelMetadata` answers, encoded; without it the method is UNIMPLEMENTED.
+    pub(crate) description: Mutex<Option<Vec<u8>>>,
     /// The metadata of the last call.
     pub(crate) metadata: Mutex<HeaderMap>,
     /// Its `:authority` and `:path`.
@@ -67,8 +71,10 @@ impl GrpcOrigin {
         let shared = Arc::new(GrpcShared {
             colour: colour.to_owned(),
             ready: AtomicBool::new(true),
+            connections: AtomicU64::new(0),
             calls: AtomicU64::new(0),
             gone: AtomicU64::new(0),
+            description: Mutex::default(),
             metadata: Mutex::default(),
             target: Mutex::default(),
         });
@@ -124,6 +130,7 @@ impl Drop for GrpcOrigin {
 async fn accept_all(listener: TcpListener, shared: Arc<GrpcShared>, open: Arc<Mutex<Vec<AbortHandle>>>) {
     while let Ok((stream, _)) = listener.accept().await {
         stream.set_nodelay(true).ok();
+        shared.connections.fetch_add(1, SeqCst);
         let task = tokio::spawn(serve(stream, shared.clone()));
         open.lock().unwrap().push(task.abort_handle());
     }
@@ -163,8 +170,10 @@ async fn call(
     let (parts, body) = request.into_parts();
     let mut incoming = Messages::new(body);
     let method = parts.uri.path().to_owned();
-    if method.ends_with("/ServerReady") || method.ends_with("/Check") {
-        return readiness(respond, shared);
+    match method.rsplit('/').next() {
+        Some("ServerReady" | "Check") => return readiness(respond, shared),
+        Some("ModelMetadata") => return describe(respond, shared),
+        _ => {}
     }
     shared.calls.fetch_add(1, SeqCst);
     *shared.target.lock().unwrap() = format!("{} {method}", parts.uri.authority().unwrap());
@@ -218,16 +227,34 @@ async fn call(
             send.send_trailers(status("0"))?;
         }
         _ => {
-            let mut message = Bytes::new();
-            while let Some(next) = incoming.next().await? {
-                message = next;
-            }
+            let message = last(&mut incoming).await?;
             let mut send = respond.send_response(head(shared), false)?;
             pass(&mut send, say(&String::from_utf8_lossy(&message))).await?;
             send.send_trailers(status("0"))?;
         }
     }
     Ok(())
+}
+
+/// The last message of a call.
+async fn last(incoming: &mut Messages) -> Result<Bytes, h2::Error> {
+    let mut message = Bytes::new();
+    while let Some(next) = incoming.next().await? {
+        message = next;
+    }
+    Ok(message)
+}
+
+fn describe(mut respond: SendResponse<Bytes>, shared: &GrpcShared) -> Result<(), h2::Error> {
+    let description = shared.description.lock().unwrap().clone();
+    let mut send = respond.send_response(head(shared), false)?;
+    match description {
+        Some(message) => {
+            send.send_data(frame(&message), false)?;
+            send.send_trailers(status("0"))
+        }
+        None => send.send_trailers(status("12")),
+    }
 }
 
 /// Field 1 of both answers is the verdict: `true`, or SERVING.

@@ -45,6 +45,26 @@ pub(crate) enum Trouble {
     Slow(u64),
 }
 
+/// How late the first answers of a server come that has just been started. Requests are counted from zero.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Cold {
+    /// The first so many take so many milliseconds.
+    First(u64, u64),
+    /// The first takes so many milliseconds, and each one after it three fifths of the one before.
+    Falling(u64),
+}
+
+impl Cold {
+    /// How late the answer to this request is; `None` if the server is warm by then.
+    fn delay(self, index: u64) -> Option<Duration> {
+        let millis = match self {
+            Cold::First(count, millis) => (index < count).then_some(millis)?,
+            Cold::Falling(millis) => (0..index).fold(millis, |millis, _| millis * 3 / 5),
+        };
+        (millis > 0).then_some(Duration::from_millis(millis))
+    }
+}
+
 /// What becomes of a connection after an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Reuse {
@@ -78,6 +98,12 @@ pub(crate) struct Shared {
     pub(crate) ready: Mutex<Ready>,
     pub(crate) reuse: Mutex<Reuse>,
     pub(crate) trouble: Mutex<Option<Trouble>>,
+    cold: Mutex<Option<Cold>>,
+    served_since_cold: AtomicU64,
+    /// Requests of users, and not of a gate, that met a cold server.
+    pub(crate) cold_for_users: AtomicU64,
+    /// So many connections are closed instead of answered when their first request has come.
+    pub(crate) first_drops: AtomicU64,
     /// What a gate is told of the models; without it there is no such page.
     pub(crate) description: Mutex<Option<serde_json::Value>>,
     pub(crate) log: Mutex<Vec<Recorded>>,
@@ -100,6 +126,8 @@ pub(crate) struct Shared {
     journal: Mutex<Option<std::fs::File>>,
     /// Idle connections are to be closed now, with a reset or without.
     upheaval: tokio::sync::watch::Sender<bool>,
+    /// Connections that have served nothing are to be closed now.
+    leaving: tokio::sync::watch::Sender<()>,
     seed: AtomicU64,
 }
 
@@ -147,6 +175,14 @@ impl Origin {
         self.shared.upheaval.send_replace(reset);
     }
 
+    /// Closes every connection that has served nothing yet, and returns when that has happened to so many.
+    pub(crate) async fn close_unused(&self, count: usize) {
+        let before = self.shared.ended.lock().len();
+        self.shared.leaving.send_replace(());
+        super::wait::until_true("unused connections to be closed", || self.shared.ended.lock().len() >= before + count)
+            .await;
+    }
+
     /// What `/v2/models/NAME` and `/v1/models` say.
     pub(crate) fn describe(&self, description: Option<serde_json::Value>) {
         *self.shared.description.lock() = description;
@@ -154,6 +190,16 @@ impl Origin {
 
     pub(crate) fn trouble(&self, trouble: Option<Trouble>) {
         *self.shared.trouble.lock() = trouble;
+    }
+
+    /// Every answer from now on comes as those of a server that has just been started.
+    pub(crate) fn cool(&self, cold: Cold) {
+        self.shared.served_since_cold.store(0, SeqCst);
+        *self.shared.cold.lock() = Some(cold);
+    }
+
+    pub(crate) fn connections(&self) -> u64 {
+        self.shared.connections.load(SeqCst)
     }
 
     /// Every request but the probes, in the order of their heads.
@@ -217,6 +263,10 @@ impl Shared {
             ready: Mutex::new(Ready::Status(200)),
             reuse: Mutex::new(Reuse::Keep),
             trouble: Mutex::new(None),
+            cold: Mutex::new(None),
+            served_since_cold: AtomicU64::new(0),
+            cold_for_users: AtomicU64::new(0),
+            first_drops: AtomicU64::new(0),
             description: Mutex::new(None),
             log: Mutex::new(Vec::new()),
             recording: AtomicBool::new(true),
@@ -230,6 +280,7 @@ impl Shared {
             steps: Semaphore::new(0),
             journal: Mutex::new(None),
             upheaval: tokio::sync::watch::Sender::new(false),
+            leaving: tokio::sync::watch::Sender::new(()),
             seed: AtomicU64::new(0x9E37_79B9_7F4A_7C15),
         }
     }
@@ -240,6 +291,14 @@ impl Shared {
         x = (x ^ (x >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
         x = (x ^ (x >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
         from + (x ^ (x >> 31)) % (to - from + 1)
+    }
+
+    /// How late the next answer is; notes whom it hits.
+    pub(crate) fn coldness(&self, is_gate: bool) -> Option<Duration> {
+        let cold = (*self.cold.lock())?;
+        let delay = cold.delay(self.served_since_cold.fetch_add(1, SeqCst))?;
+        self.cold_for_users.fetch_add(u64::from(!is_gate), SeqCst);
+        Some(delay)
     }
 
     /// One line, in one write, which survives the process.
@@ -293,7 +352,7 @@ async fn serve(mut wire: Wire, connection: u64, shared: Arc<Shared>) {
 /// Waits for the first byte of the next request; false if the connection is to be closed instead.
 async fn await_request(wire: &mut Wire, served: u64, shared: &Shared) -> bool {
     if served == 0 {
-        return true;
+        return await_first(wire, shared).await;
     }
     if wire.buffer.is_empty() {
         let limit = shared.idle_limit().unwrap_or(Duration::from_secs(3600));
@@ -320,6 +379,20 @@ async fn await_request(wire: &mut Wire, served: u64, shared: &Shared) -> bool {
         }
         None => true,
     }
+}
+
+/// The same of a connection that has served nothing yet.
+async fn await_first(wire: &mut Wire, shared: &Shared) -> bool {
+    let (mut leaving, mut byte) = (shared.leaving.subscribe(), [0]);
+    tokio::select! {
+        first = wire.stream.peek(&mut byte) => if first.is_err() { return false },
+        _ = leaving.changed() => return false,
+    }
+    let drops = shared.first_drops.fetch_update(SeqCst, SeqCst, |left| left.checked_sub(1)).is_ok();
+    if drops {
+        wire.head().await.ok();
+    }
+    !drops
 }
 
 /// A lock whose poison is ignored: a failed test must show its own panic, not the next one's.

@@ -97,6 +97,9 @@ fn parse_query(target: &str) -> HashMap<String, String> {
 
 impl Exchange<'_> {
     async fn run(mut self) -> io::Result<Option<Wire>> {
+        if let Some(delay) = self.shared.coldness(self.is_of_a_gate()) {
+            tokio::time::sleep(delay).await;
+        }
         let trouble = *self.shared.trouble.lock();
         match trouble {
             Some(Trouble::Slow(ms)) => tokio::time::sleep(Duration::from_millis(ms)).await,
@@ -157,9 +160,12 @@ impl Exchange<'_> {
 
     /// A gate's question, which is no request of a client.
     fn asks_for_models(&self) -> bool {
-        let is_gate = value(&self.fields, "user-agent").is_some_and(|agent| agent == "verdigris-gate");
         let page = self.target == "/v1/models" || self.target.matches('/').count() == 3;
-        is_gate && page && self.method == "GET"
+        self.is_of_a_gate() && page && self.method == "GET"
+    }
+
+    fn is_of_a_gate(&self) -> bool {
+        value(&self.fields, "user-agent").is_some_and(|agent| agent == "verdigris-gate")
     }
 
     async fn describe(mut self) -> io::Result<Wire> {

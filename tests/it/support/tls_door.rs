@@ -27,6 +27,8 @@ use super::tls::{Authority, Pair};
 /// What a door saw.
 #[derive(Debug, Default)]
 pub(crate) struct Seen {
+    /// Connections, before their handshake.
+    pub(crate) accepted: AtomicU64,
     pub(crate) full: AtomicU64,
     pub(crate) resumed: AtomicU64,
     /// The name asked for and the protocol agreed upon, for each handshake.
@@ -74,6 +76,7 @@ impl Door {
 async fn accept_all(listener: TcpListener, acceptor: TlsAcceptor, to: SocketAddr, seen: Arc<Seen>) {
     let mut inside = tokio::task::JoinSet::new();
     while let Ok((stream, _)) = listener.accept().await {
+        seen.accepted.fetch_add(1, SeqCst);
         let (acceptor, seen) = (acceptor.clone(), seen.clone());
         inside.spawn(async move {
             let Ok(mut stream) = acceptor.accept(stream).await else { return };

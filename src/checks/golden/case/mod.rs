@@ -58,6 +58,11 @@ impl Case {
         self.verdict(outcome, answer.took)
     }
 
+    /// What makes the answer an error, whatever is in it: it was cut, or its status is none of those expected.
+    pub fn error_in(&self, answer: &Answer) -> Option<String> {
+        self.expect.error_in(&View::new(answer, self.request.kind)).map(|failure| failure.to_string())
+    }
+
     /// The verdict when no answer came: the endpoint could not be reached, or closed without a word.
     pub fn unanswered(&self, reason: impl Into<String>, took: Duration) -> Verdict {
         self.verdict(Outcome::Failed(vec![Failure::new("answer", "an answer", reason)]), took)

@@ -88,6 +88,16 @@ impl Expect {
         failures
     }
 
+    /// The first expectation of its end and its status that does not hold.
+    pub(super) fn error_in(&self, view: &View<'_>) -> Option<Failure> {
+        if let Some(fault) = view.answer.end.fault() {
+            return Some(Failure::new("answer", "a complete answer", fault));
+        }
+        let mut failures = Vec::new();
+        self.status.judge(view, &mut failures);
+        failures.pop()
+    }
+
     fn judge_body(&self, view: &View<'_>, failures: &mut Vec<Failure>) {
         self.json.iter().for_each(|json| json.judge(view, failures));
         self.tensors.iter().for_each(|tensor| tensor.judge(view, failures));

@@ -5,6 +5,7 @@ mod answer;
 mod frames;
 mod infer;
 mod messages;
+mod metadata;
 mod parameters;
 mod tensors;
 
@@ -15,6 +16,8 @@ pub(super) use answer::{STATUS_NAMES, status_name, status_of};
 pub(super) use frames::{body_message, frame};
 pub(super) use infer::{decode_request, encode_request};
 pub(super) use messages::ModelInferResponse;
+pub(super) use metadata::model_of;
+pub use metadata::{ModelMetadata, TensorMetadata};
 pub(super) use tensors::{response_json, response_tensors};
 
 /// The one method whose messages are understood.
