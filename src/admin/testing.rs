@@ -143,6 +143,7 @@ async fn control(config: &std::path::Path) -> (Handle, Reader, Registry, mpsc::R
         workers: Workers::new([inbox]),
         registry: registry.clone(),
         tls: Default::default(),
+        taps: Default::default(),
     };
     let (handle, _task) = control::start(options).await.unwrap();
     (handle, reader(), registry, cuts)

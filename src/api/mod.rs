@@ -7,6 +7,7 @@ mod change;
 mod gate;
 mod history;
 mod problem;
+mod recording;
 mod status;
 
 pub use change::{
@@ -19,6 +20,7 @@ pub use gate::{
 };
 pub use history::{Action, EndpointAddresses, Event, History, HistoryEntry, Outcome, SlotContents};
 pub use problem::{Problem, ProblemKind};
+pub use recording::{RecordEnd, RecordLeftOut, RecordProgress, RecordReply, RecordRequest};
 pub use status::{
     DrainStatus, EndpointHealth, EndpointStatus, InFlight, ProxyStatus, ReloadStatus, RollbackStatus, ServiceList,
     ServiceStatus, SlotPhase, SlotStatus,

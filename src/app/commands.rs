@@ -18,7 +18,7 @@ pub fn execute(args: &Args) -> u8 {
         Command::Run(run_args) => run(&run_args.config),
         Command::Check(check_args) => return check(&check_args.config, args.options.json),
         Command::Golden(golden_args) => {
-            return cli::golden(golden_args, args.options.json, &mut io::stdout(), &mut io::stderr());
+            return cli::golden(golden_args, &args.options, &mut io::stdout(), &mut io::stderr());
         }
         Command::Demo(demo_args) => play(demo_args.script),
         Command::Client(command) => {

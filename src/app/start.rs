@@ -16,10 +16,11 @@ use super::{
 };
 use crate::{
     admin,
-    config::{self, AccessLog as AccessTarget, AdminListen, Loaded, LogFormat, Settings, TlsSettings},
+    config::{self, AccessLog as AccessTarget, AdminListen, Loaded, LogFormat, NamedFiles, Settings, TlsSettings},
     control::{self, ControllerOptions, Handle},
     net::{self, tls::TlsListeners},
     proxy::{Acceptor, WorkerHandle, WorkerOptions, spawn_worker},
+    shadow::Taps,
     store::Store,
     table,
     telemetry::{AccessLog, GaugeSample, Registry, init_tracing, names},
@@ -157,6 +158,7 @@ async fn build(prepared: Prepared) -> anyhow::Result<Parts> {
     let access = start_access_log(&settings, &registry)?;
     let (publisher, reader) = table::pointer();
     let clients = Arc::new(settings.proxy.client_rules());
+    let taps = Taps::default();
     let mut workers = Vec::new();
     let mut threads = Vec::new();
     for index in 0..settings.proxy.workers {
@@ -167,6 +169,7 @@ async fn build(prepared: Prepared) -> anyhow::Result<Parts> {
             tls: prepared.tls.proxy.clone(),
             registry: registry.clone(),
             access: access.as_ref().map(AccessLog::sink),
+            taps: taps.reader(),
         };
         let (worker, thread) = spawn_worker(options, reader.clone()).context("no thread for a worker")?;
         workers.push(worker);
@@ -176,6 +179,8 @@ async fn build(prepared: Prepared) -> anyhow::Result<Parts> {
     let listeners = prepared.tls.clone();
     registry.add_gauges(Box::new(move || listeners.gauges()));
     let orders = Workers::new(workers.iter().map(|worker| worker.orders.clone()));
+    // Before they are read, so that no change after that is missed.
+    let named_files = NamedFiles::known(&golden_files(&prepared.loaded.settings));
     let (handle, _controller) = control::start(ControllerOptions {
         config_path: prepared.config.clone(),
         loaded: prepared.loaded.clone(),
@@ -185,6 +190,7 @@ async fn build(prepared: Prepared) -> anyhow::Result<Parts> {
         workers: orders.clone(),
         registry: registry.clone(),
         tls: prepared.tls.clone(),
+        taps,
     })
     .await?;
     let acceptor = Acceptor::new(prepared.proxy, workers.clone(), settings.proxy.limits.connections_max)
@@ -193,7 +199,8 @@ async fn build(prepared: Prepared) -> anyhow::Result<Parts> {
         .with_context(|| format!("{} cannot be watched", prepared.config.display()))?;
     let (watching, listeners) = (handle.clone(), prepared.tls.clone());
     let watch = tokio::spawn(async move {
-        tokio::join!(watch_file(watching, watcher), watch_certificates(listeners));
+        let files = watch_named_files(watching.clone(), named_files);
+        tokio::join!(watch_file(watching, watcher), files, watch_certificates(listeners));
     });
     let (admin_stop, admin_stopped) = tokio::sync::oneshot::channel::<()>();
     let state = admin::State {
@@ -253,6 +260,28 @@ async fn watch_file(handle: Handle, mut watcher: config::Watcher) {
     }
 }
 
+/// What stands in a file that the config file names is a part of it.
+async fn watch_named_files(handle: Handle, mut files: NamedFiles) {
+    loop {
+        tokio::time::sleep(NAMED_FILES_LOOKED_AT_EVERY).await;
+        let paths = handle.golden_files();
+        let looked = tokio::task::spawn_blocking(move || {
+            let changed = files.look(&paths);
+            (files, changed)
+        });
+        // A panic in it has been reported by the panic hook.
+        let Ok((same_files, changed)) = looked.await else { return };
+        files = same_files;
+        if changed {
+            handle.file_changed("golden file watch".to_owned()).await;
+        }
+    }
+}
+
+fn golden_files(settings: &Settings) -> Vec<PathBuf> {
+    settings.services.iter().flat_map(|service| service.gate.files().cloned()).collect()
+}
+
 /// Certificates are renewed by programs that know nothing of this one, often file by file.
 async fn watch_certificates(listeners: TlsListeners) {
     if listeners.is_empty() {
@@ -266,4 +295,5 @@ async fn watch_certificates(listeners: TlsListeners) {
     }
 }
 
+const NAMED_FILES_LOOKED_AT_EVERY: Duration = Duration::from_secs(1);
 const CERTIFICATES_LOOKED_AT_EVERY: Duration = Duration::from_secs(1);

@@ -37,11 +37,17 @@ pub fn run(
     code.into()
 }
 
-/// Carries out a command on golden files; nothing is connected to. Blocks on the disk. Returns the number to end with.
-pub fn golden(args: &GoldenArgs, json: bool, out: &mut dyn Write, err: &mut dyn Write) -> u8 {
-    match &args.command {
-        GoldenCommand::Check(check) => commands::golden::check(check, json, out, err).into(),
-    }
+/// Carries out a command on golden files; only `record` connects to anything. Blocks on the disk, and as [`run`] does.
+/// Returns the number to end with.
+pub fn golden(args: &GoldenArgs, options: &ClientOptions, out: &mut dyn Write, err: &mut dyn Write) -> u8 {
+    let record = match &args.command {
+        GoldenCommand::Check(check) => return commands::golden::check(check, options.json, out, err).into(),
+        GoldenCommand::Record(record) => record,
+    };
+    let result = start(options, |client, runtime| {
+        runtime.block_on(commands::record::run(record, &client, options.json, &mut *out, &mut *err))
+    });
+    result.unwrap_or_else(|error| tell(&error, options.json, out, err)).into()
 }
 
 fn start(

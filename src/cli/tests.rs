@@ -392,6 +392,7 @@ fn the_help_text_is_known() {
         "check",
         "golden",
         "golden check",
+        "golden record",
         "demo",
         "status",
         "switch",

@@ -343,6 +343,13 @@ pub struct GateSettings {
     pub timeout: Duration,
 }
 
+impl GateSettings {
+    /// The files that it names, which are read with the config file.
+    pub fn files(&self) -> impl Iterator<Item = &PathBuf> {
+        self.golden.iter().chain(&self.warm_up_requests)
+    }
+}
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum HttpProbe {
     /// No `path` given: only a TCP connect, which proves little; `check` says so.

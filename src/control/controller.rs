@@ -28,6 +28,7 @@ use crate::{
     config::{Loaded, Settings, SlotSettings},
     ids::{ServiceName, Slot},
     net::tls::TlsListeners,
+    shadow::Taps,
     store::{State, Store, StoreError},
     switch::{self, OpId},
     table::{Publisher, Table},
@@ -54,6 +55,8 @@ pub struct ControllerOptions {
     pub workers: Workers,
     pub registry: Registry,
     pub tls: TlsListeners,
+    /// Where recordings draw from.
+    pub taps: Taps,
 }
 
 /// The controller could not start.
@@ -140,6 +143,8 @@ pub async fn start(options: ControllerOptions) -> Result<(Handle, JoinHandle<()>
             config_path: options.config_path.clone(),
             started: Instant::now(),
             stopping: AtomicBool::new(false),
+            taps: options.taps,
+            recordings: Default::default(),
         }),
     };
     let mut controller = Controller {

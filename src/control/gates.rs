@@ -21,6 +21,18 @@ pub struct GateFiles {
     warm_up: Option<Arc<Set>>,
 }
 
+impl GateFiles {
+    /// They were read from the same texts.
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        let same = |one: &Option<Arc<Set>>, other: &Option<Arc<Set>>| match (one, other) {
+            (Some(one), Some(other)) => one.is_same(other),
+            (None, None) => true,
+            _ => false,
+        };
+        same(&self.golden, &other.golden) && same(&self.warm_up, &other.warm_up)
+    }
+}
+
 /// The files of each service whose gate names some.
 pub type GoldenSets = BTreeMap<ServiceName, Arc<GateFiles>>;
 

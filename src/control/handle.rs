@@ -14,6 +14,7 @@ use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use super::{
     message::{AskMessage, Message},
     overview::{Overview, ServiceView, Shown},
+    recording::Recordings,
     refusal,
     trial::Gallery,
 };
@@ -25,6 +26,7 @@ use crate::{
     config::{EndpointSettings, SlotSettings, parse_duration},
     ids::{Generation, Slot},
     net::tls::TlsListeners,
+    shadow::Taps,
     store::Store,
     switch::Ask,
     upstream::Workers,
@@ -50,6 +52,8 @@ pub(super) struct Inner {
     pub(super) config_path: PathBuf,
     pub(super) started: Instant,
     pub(super) stopping: AtomicBool,
+    pub(super) taps: Taps,
+    pub(super) recordings: Recordings,
 }
 
 /// What a caller wants to wait for.
@@ -351,6 +355,16 @@ impl Handle {
         let _ = self.send(Message::Reload { actor, reply: None }).await;
     }
 
+    /// The golden files that are in force, by service.
+    pub fn golden_files(&self) -> Vec<PathBuf> {
+        let overview = self.overview();
+        overview
+            .services
+            .values()
+            .flat_map(|shown| shown.view().settings.gate.files().cloned().collect::<Vec<_>>())
+            .collect()
+    }
+
     /// Why `/ready` is 503, if it is.
     ///
     /// # Errors
@@ -387,7 +401,7 @@ pub(super) fn needs_reason(force: bool, reason: Option<&str>) -> Result<(), Prob
     if force && blank { Err(refusal::reason_missing()) } else { Ok(()) }
 }
 
-fn duration(text: &str, key: &str) -> Result<Duration, Problem> {
+pub(super) fn duration(text: &str, key: &str) -> Result<Duration, Problem> {
     parse_duration(text)
         .map_err(|error| Problem::new(ProblemKind::Invalid, format!("{key}: {error}")).hint(error.hint()))
 }

@@ -19,6 +19,7 @@ mod overview;
 mod plan;
 mod preview;
 mod record;
+mod recording;
 mod refusal;
 mod reload;
 mod reload_job;

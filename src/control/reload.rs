@@ -154,7 +154,11 @@ impl Controller {
                         Some(ReloadJob { op, loaded, waiter, since, gates, trials, listeners, tls, golden, previews });
                     self.advance_reload().await;
                 }
-                Ok((content, Err(problems))) => self.refuse_reload(waiter, content, problems.lines()),
+                Ok((content, Err(problems))) => {
+                    // The same config file may be refused for what another file has become.
+                    let lines = problems.lines();
+                    self.refuse_reload(waiter, format!("{content} {}", lines.join("; ")), lines);
+                }
                 Err(ended) => self.refuse_reload(waiter, ended.to_string(), vec![ended.to_string()]),
             }
         }
@@ -234,7 +238,8 @@ impl Controller {
 
     async fn apply(&mut self, plan: Plan, job: ReloadJob) {
         let actor = self.file_actor();
-        let (changes, lines) = self.describe(&plan, &job, &actor);
+        let (mut changes, lines) = self.describe(&plan, &job, &actor);
+        changes.extend(self.new_golden(&job));
         if let Err(error) = self.journal(lines.clone()).await {
             let problem = format!("the journal could not be written: {error}");
             return self.refuse_reload(job.waiter, job.loaded.hash, vec![problem]);
@@ -294,6 +299,19 @@ impl Controller {
         if let Some(reply) = job.waiter.1 {
             drop(reply.send(Ok(ReloadReply { changes, needs_restart })));
         }
+    }
+
+    /// Services whose gates are to ask other golden requests. No line for the journal: each gate's report has what it asked.
+    fn new_golden(&self, job: &ReloadJob) -> Vec<String> {
+        let changed = |entry: &&Entry| match (&entry.golden, job.golden.get(entry.name())) {
+            (Some(old), Some(new)) => !old.is_same(new),
+            _ => false,
+        };
+        self.entries
+            .values()
+            .filter(changed)
+            .map(|entry| format!("service {}: other golden requests", entry.name()))
+            .collect()
     }
 
     fn tell_reload(&self, job: &ReloadJob, changes: &[String], needs_restart: &[String]) {

@@ -48,6 +48,7 @@ impl Control {
             workers: Workers::new([inbox]),
             registry: registry.clone(),
             tls: TlsListeners::default(),
+            taps: Default::default(),
         };
         let (handle, _task) = start(options).await.unwrap();
         Self { handle, registry, dir, orders, reader: reader() }
@@ -182,7 +183,12 @@ async fn a_change_of_one_service_does_not_show_the_others_anew() {
     control.write(&format!("{GOOD}{green}{rose}"));
     assert!(control.asked().await);
     let (iris, rose) = (control.view("iris"), control.view("rose"));
-    let request = SwitchRequest { to: Some(Slot::Green), force: true, ..SwitchRequest::default() };
+    let request = SwitchRequest {
+        to: Some(Slot::Green),
+        force: true,
+        reason: Some("test".to_owned()),
+        ..SwitchRequest::default()
+    };
     control.handle.switch("iris", request, "test".to_owned()).await.unwrap();
     assert_eq!((iris.active, control.view("iris").active), (Slot::Blue, Slot::Green));
     assert!(Arc::ptr_eq(&rose, &control.view("rose")));

@@ -9,6 +9,7 @@ use super::*;
 use crate::{
     config,
     proxy::{Command, WorkerOptions, spawn_worker},
+    shadow::Taps,
     table,
     telemetry::Registry,
 };
@@ -17,7 +18,7 @@ fn options(index: usize) -> WorkerOptions {
     let text = "version = 1\n[[service]]\nname = \"iris\"\n[service.blue]\nendpoints = [\"http://127.0.0.1:1\"]\n";
     let clients = config::parse(text, "test.toml").unwrap().settings.proxy.client_rules();
     let (clients, registry) = (Arc::new(clients), Registry::new(2).unwrap());
-    WorkerOptions { index, workers: 2, clients, tls: None, registry, access: None }
+    WorkerOptions { index, workers: 2, clients, tls: None, registry, access: None, taps: Taps::default().reader() }
 }
 
 /// What the proxy makes of a request: its status line, or nothing if the connection was closed.

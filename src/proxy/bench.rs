@@ -16,6 +16,7 @@ use super::{
 };
 use crate::{
     config::settings::{ClientRules, HeaderEdits},
+    shadow::Taps,
     table::Reader,
     telemetry::Registry,
 };
@@ -29,7 +30,15 @@ pub struct Desk {
 impl Desk {
     pub fn new(clients: ClientRules, reader: Reader, registry: Registry) -> Self {
         let clients = Arc::new(clients);
-        let options = WorkerOptions { index: 0, workers: 1, clients, tls: None, registry, access: None };
+        let options = WorkerOptions {
+            index: 0,
+            workers: 1,
+            clients,
+            tls: None,
+            registry,
+            access: None,
+            taps: Taps::default().reader(),
+        };
         Self { worker: Worker::new(options, reader, Arc::new(AtomicUsize::new(0))) }
     }
 

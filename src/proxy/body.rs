@@ -14,6 +14,7 @@ use hyper::body::Incoming;
 
 use super::{answer, exchange::Exchange, headers};
 use crate::{
+    shadow::Tee,
     telemetry::FailureKind,
     upstream::{
         Conn, InFlight, SharedBody,
@@ -73,6 +74,8 @@ struct Open {
     reusable: bool,
     keep_alive: Option<Duration>,
     frames: u32,
+    /// Copies the answer, if somebody wants it.
+    tee: Option<Rc<Tee>>,
 }
 
 /// What a relay is made of.
@@ -87,6 +90,7 @@ pub(super) struct RelayParts {
     pub(super) watch_messages: bool,
     pub(super) idle: Option<Duration>,
     pub(super) until_close: bool,
+    pub(super) tee: Option<Rc<Tee>>,
 }
 
 impl AnswerBody {
@@ -110,6 +114,7 @@ impl AnswerBody {
             reusable: parts.reusable,
             keep_alive: parts.keep_alive,
             frames: 0,
+            tee: parts.tee,
         };
         let mut relay = Relay {
             incoming: parts.incoming,
@@ -156,6 +161,9 @@ impl Relay {
             Poll::Pending => {}
             Poll::Ready(None) => self.finish(),
             Poll::Ready(Some(Ok(frame))) => {
+                if let Some(tee) = self.open.as_ref().and_then(|open| open.tee.as_ref()) {
+                    copy(tee, frame);
+                }
                 if frame.is_data() && self.watch_messages {
                     self.count_message();
                 }
@@ -225,6 +233,9 @@ impl Relay {
         let Some(open) = self.open.take() else { return };
         let now = Instant::now();
         open.exchange.completed(now);
+        if let Some(tee) = &open.tee {
+            tee.finish();
+        }
         if open.reusable {
             open.conn.give_back(now, open.keep_alive);
         }
@@ -239,6 +250,14 @@ impl Relay {
             open.exchange.fail(kind);
         }
         self.lease = None;
+    }
+}
+
+fn copy(tee: &Tee, frame: &Frame<Bytes>) {
+    if let Some(data) = frame.data_ref() {
+        tee.answer_data(data);
+    } else if let Some(trailers) = frame.trailers_ref() {
+        tee.answer_trailers(trailers);
     }
 }
 

@@ -21,6 +21,7 @@ use super::{
 use crate::{
     config::settings::ReplayPolicy,
     ids::EndpointId,
+    shadow::Tee,
     telemetry::FailureKind,
     upstream::{BodyBounds, Choice, Conn, InFlight, LocalEndpoint, Pool, SendError, SharedBody, lease::Interrupt},
 };
@@ -50,10 +51,13 @@ pub(super) async fn forward(
         fresh: false,
         tried: Vec::new(),
         queue_until: None,
+        tee: None,
     };
     let held = exchange.held().ok_or_else(|| internal("the request has no slot"))?;
+    courier.begin_copy(&held);
     courier.rewrite(&held)?;
     courier.take_body(&held, body)?;
+    courier.copy_request();
     courier.take_expectation();
     courier.run().await
 }
@@ -82,6 +86,8 @@ pub(super) struct Courier<'a> {
     pub(super) tried: Vec<EndpointId>,
     /// When the patience of a queue ends, once it has been in one.
     pub(super) queue_until: Option<Instant>,
+    /// Copies the exchange, if somebody wants it.
+    pub(super) tee: Option<Rc<Tee>>,
 }
 
 /// The head of an answer, and where it came from.

@@ -38,6 +38,7 @@ impl Courier<'_> {
         let closes = headers::says_close(&head.headers);
         let mut reuse = arrival::settle(&mut head)?;
         headers::end_hop(&mut head.headers);
+        let tee = self.copy_answer(held, &head);
         headers::edit(&mut head.headers, &held.service.service.settings.answer);
         headers::disown(&mut head.headers);
         headers::mark(&mut head.headers, self.exchange);
@@ -68,6 +69,7 @@ impl Courier<'_> {
             watch_messages: self.exchange.is_grpc,
             idle: held.service.service.settings.timeouts.idle,
             until_close,
+            tee,
         });
         Ok(Response::from_parts(head, body))
     }

@@ -18,6 +18,7 @@ mod assign;
 #[doc(hidden)]
 pub mod bench;
 mod body;
+mod copying;
 mod deadline;
 mod exchange;
 mod forward;

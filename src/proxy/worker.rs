@@ -27,7 +27,9 @@ use super::{
 };
 use crate::{
     config::settings::ClientRules,
+    ids::{ServiceName, Slot},
     net::{ConnRules, Patrol, Refusals, serve, tls::ServerTls},
+    shadow::{Tap, TapReader},
     table::Reader,
     telemetry::{AccessSink, FailureKind, Registry},
     upstream::{
@@ -62,6 +64,7 @@ pub struct WorkerOptions {
     pub tls: Option<ServerTls>,
     pub registry: Registry,
     pub access: Option<AccessSink>,
+    pub taps: TapReader,
 }
 
 /// The other threads' end of a worker. Cloning shares it.
@@ -84,6 +87,7 @@ pub(super) struct Worker {
     pub(super) request_ids: RequestIds,
     pub(super) registry: Registry,
     pub(super) access: Option<AccessSink>,
+    taps: RefCell<TapReader>,
     /// Followed at reloads, by open connections too.
     clients: RefCell<Arc<ClientRules>>,
     pub(super) patrol: Rc<Patrol>,
@@ -230,6 +234,7 @@ impl Worker {
             request_ids,
             registry: options.registry,
             access: options.access,
+            taps: RefCell::new(options.taps),
             clients: RefCell::new(options.clients),
             patrol: Patrol::new(Instant::now()),
             connections,
@@ -295,6 +300,11 @@ impl Worker {
     pub(super) fn head_limits(&self) -> (usize, Option<Duration>) {
         let limits = &self.clients.borrow().limits;
         (limits.headers_max, limits.body_timeout)
+    }
+
+    /// The tap on this slot, if there is one.
+    pub(super) fn tap(&self, service: &ServiceName, slot: Slot) -> Option<Arc<Tap>> {
+        self.taps.borrow_mut().find(service, slot)
     }
 
     fn is_empty(&self) -> bool {

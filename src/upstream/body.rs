@@ -74,6 +74,13 @@ pub struct BodyBounds {
     pub is_http2: bool,
 }
 
+/// Sees a request body once, as it comes from the client, however often it is sent. Must neither block nor fail.
+pub trait Witness: fmt::Debug {
+    fn data(&self, data: &Bytes);
+    /// The client's last byte has been read.
+    fn ended(&self);
+}
+
 /// A client's request body, shared by the attempts to send it.
 #[derive(Clone)]
 pub struct SharedBody(Rc<Inner>);
@@ -103,6 +110,7 @@ struct State {
     answered: bool,
     /// The client waits to be asked for the body.
     held_back: Option<HeldBack>,
+    witness: Option<Rc<dyn Witness>>,
 }
 
 /// One attempt's view of a request body.
@@ -140,6 +148,7 @@ impl SharedBody {
             touched: false,
             answered: false,
             held_back: None,
+            witness: None,
         };
         Self(Rc::new(Inner { state: RefCell::new(state), budget: budget.clone(), bounds }))
     }
@@ -163,6 +172,11 @@ impl SharedBody {
     /// Reads nothing from the client until the expectation is fulfilled.
     pub fn hold_back(&self, expectation: Arc<Expectation>) {
         self.0.state.borrow_mut().held_back = Some(HeldBack::new(expectation));
+    }
+
+    /// Has somebody see all of it; to be called before the first attempt.
+    pub fn show_to(&self, witness: Rc<dyn Witness>) {
+        self.0.state.borrow_mut().witness = Some(witness);
     }
 
     /// True while everything read from the client so far is still at hand.
@@ -293,6 +307,9 @@ impl Attempt {
                         state.fault = Some(FailureKind::BodyTooLarge);
                         return Some(Err(BodyFailed::TooLarge));
                     }
+                    if let Some(witness) = &state.witness {
+                        witness.data(data);
+                    }
                     inner.keep(state, data);
                     self.position = state.kept.len();
                     if state.incoming.is_end_stream() {
@@ -312,6 +329,9 @@ impl Attempt {
     /// The request is out: the answer's time starts to run, unless it has begun.
     fn end(&self, state: &mut State) {
         state.ended = true;
+        if let Some(witness) = state.witness.take() {
+            witness.ended();
+        }
         if !state.answered && self.first_byte.is_some() {
             self.lease.expect_within(self.first_byte);
         }

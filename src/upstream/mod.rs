@@ -29,7 +29,7 @@ mod turnstile;
 mod wire;
 
 pub use balance::Balancer;
-pub use body::{BodyBounds, BodyFailed, ReplayBudget, RequestBody, SharedBody};
+pub use body::{BodyBounds, BodyFailed, ReplayBudget, RequestBody, SharedBody, Witness};
 pub use connect::{ConnectError, Target};
 pub use ejection::Outcome;
 pub use endpoint::{Endpoint, HealthView};

@@ -21,6 +21,8 @@ use crate::config::{Problem, Problems};
 pub struct Set {
     cases: Vec<Case>,
     need: Need,
+    /// Tells this text from another.
+    checksum: u32,
 }
 
 impl Set {
@@ -52,7 +54,13 @@ impl Set {
                 break;
             }
         }
-        draft.finish()
+        let set = draft.finish()?;
+        Ok(Self { checksum: crc32fast::hash(text.as_bytes()), ..set })
+    }
+
+    /// It was read from the same text.
+    pub fn is_same(&self, other: &Self) -> bool {
+        self.checksum == other.checksum && self.cases.len() == other.cases.len()
     }
 
     pub fn cases(&self) -> &[Case] {
@@ -146,7 +154,11 @@ impl<'t> Draft<'t> {
                 "write one on each line: docs/golden.md",
             ));
         }
-        if self.problems.is_empty() { Ok(Set { cases: self.cases, need }) } else { Err(self.problems.into()) }
+        if self.problems.is_empty() {
+            Ok(Set { cases: self.cases, need, checksum: 0 })
+        } else {
+            Err(self.problems.into())
+        }
     }
 
     /// The author's count is held against the file, once all of it was understood.
@@ -189,5 +201,5 @@ fn of_file(path: &Path, message: String, hint: &str) -> Problems {
 }
 
 const FILE_BYTES_MAX: u64 = 64 << 20;
-const LINE_BYTES_MAX: usize = 16 << 20;
-const LINES_MAX: usize = 10_000;
+pub(super) const LINE_BYTES_MAX: usize = 16 << 20;
+pub(super) const LINES_MAX: usize = 10_000;

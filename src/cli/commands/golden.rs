@@ -1,9 +1,10 @@
-//! `verdigris golden check`: is a file of golden requests right? Nothing is sent.
+//! `verdigris golden`, and `check`: is a file of golden requests right? Nothing is sent.
 
 use std::{collections::BTreeMap, io::Write, path::PathBuf};
 
 use clap::{Args, Subcommand};
 
+use super::GoldenRecordArgs;
 use crate::{
     checks::golden::{Case, RequestKind, Set},
     cli::{exit::ExitCode, page::Page, session::write},
@@ -19,6 +20,7 @@ pub struct GoldenArgs {
 pub enum GoldenCommand {
     /// Check a file of golden requests, and tell every problem with its line. Nothing is sent.
     Check(GoldenCheckArgs),
+    Record(Box<GoldenRecordArgs>),
 }
 
 #[derive(Clone, Debug, Args)]

@@ -9,6 +9,7 @@
 //! Never: parsing, judging, logging each event.
 
 mod look;
+mod named;
 mod signal;
 mod trail;
 
@@ -21,6 +22,7 @@ use tokio::sync::watch;
 
 use super::FileContent;
 use look::Lookout;
+pub use named::NamedFiles;
 use signal::{Signal, Waker};
 
 /// Watches one file until it is dropped.

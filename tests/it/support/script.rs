@@ -6,6 +6,7 @@
 //! | `sse` | `n=` tokens, `every=` ms apart, chunked, then `[DONE]` |
 //! | `steps` | `n=` tokens, each when the test gives a permit |
 //! | `held` | the echo, when the test gives a permit |
+//! | `infer` | a tensor of one score, which is another if the colour is `pink`: a model that is wrong |
 //! | `hang` | reads the request and never answers |
 //! | `trailers` | a chunked answer with trailers |
 //! | `die` | breaks off after half of the body: `how=fin` or `rst`, `frame=length` or `chunked` |
@@ -131,6 +132,7 @@ impl Exchange<'_> {
                 self.permit().await?;
                 self.echo().await
             }
+            "infer" => self.infer().await,
             "hang" => self.gone_before(std::future::pending::<()>()).await.map(|()| None),
             "trailers" => self.trailers().await,
             "die" => self.die().await,
@@ -331,6 +333,15 @@ impl Exchange<'_> {
     async fn chunk(&mut self, data: &[u8]) -> io::Result<()> {
         let size = format!("{:x}\r\n", data.len());
         self.wire.send(&[size.as_bytes(), data, b"\r\n"].concat()).await
+    }
+
+    async fn infer(mut self) -> io::Result<Option<Wire>> {
+        let score = if self.shared.colour == "pink" { 0.9 } else { 0.1 };
+        let output = json!({"name": "score", "datatype": "FP64", "shape": [1], "data": [score]});
+        let body = json!({"model_name": "iris", "outputs": [output]}).to_string();
+        let head = format!("{}content-length: {}\r\n\r\n", self.head(200, "application/json"), body.len());
+        self.wire.send(format!("{head}{body}").as_bytes()).await?;
+        Ok(Some(self.wire))
     }
 
     async fn trailers(mut self) -> io::Result<Option<Wire>> {

@@ -13,6 +13,8 @@ use super::{
     view::View,
 };
 
+pub(super) use read::{read_name, read_request};
+
 /// A golden request.
 #[derive(Clone, Debug)]
 pub struct Case {

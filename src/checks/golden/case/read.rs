@@ -62,7 +62,7 @@ fn need<'t, 'f>(
     found
 }
 
-fn read_name<'t>(reader: &mut Reader<'t>, node: &Node<'t>) -> Option<String> {
+pub(in crate::checks::golden) fn read_name<'t>(reader: &mut Reader<'t>, node: &Node<'t>) -> Option<String> {
     let name = reader.string(node)?;
     if name.trim().is_empty() || name.chars().count() > NAME_CHARS_MAX || name.chars().any(char::is_control) {
         reader.refuse(node, "not a name", format!("write 1 to {NAME_CHARS_MAX} characters on one line"));
@@ -71,7 +71,7 @@ fn read_name<'t>(reader: &mut Reader<'t>, node: &Node<'t>) -> Option<String> {
     Some(name)
 }
 
-fn read_request<'t>(reader: &mut Reader<'t>, node: &Node<'t>) -> Option<Request> {
+pub(in crate::checks::golden) fn read_request<'t>(reader: &mut Reader<'t>, node: &Node<'t>) -> Option<Request> {
     if is_grpc(node) {
         let fields = reader.object(node, &["grpc"])?;
         return fields.find("grpc").and_then(|grpc| read_grpc(reader, grpc));

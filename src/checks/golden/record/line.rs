@@ -21,18 +21,20 @@ struct Line<'a> {
     expect: &'a Value,
 }
 
+/// A request as it is written, and whether something in its path or body was redacted: then it is another request.
+type Written = (Box<RawValue>, bool);
+
 /// Writes a line, or says why there is none.
 pub(super) fn write(name: &str, exchange: &Recorded, redaction: &Redaction) -> Result<String, String> {
-    let request = match exchange.request.kind {
-        RequestKind::Http => http_request(&exchange.request, redaction)?,
-        RequestKind::Grpc | RequestKind::Infer => grpc_request(&exchange.request, redaction)?,
-    };
+    let (request, is_another) = write_request(&exchange.request, redaction)?;
     let written = |expect: &Value| {
         let line = Line { name, request: request.clone(), expect };
         serde_json::to_string(&line).map_err(|error| format!("it cannot be written: {error}"))
     };
     let mut reason = "its answers differ even in kind".to_owned();
-    for expect in expectation::candidates(exchange, redaction) {
+    // The values of an answer say something of what was asked, not of what will be; unless that was asked, too.
+    let may_tell = !is_another || exchange.again.is_some();
+    for expect in expectation::candidates(exchange, redaction, may_tell) {
         let line = written(&expect)?;
         match holds(&line, exchange) {
             Ok(true) => return Ok(line),
@@ -41,6 +43,22 @@ pub(super) fn write(name: &str, exchange: &Recorded, redaction: &Redaction) -> R
         }
     }
     Err(reason)
+}
+
+/// The request as a gate will read it.
+pub(super) fn replayable(request: &Request, redaction: &Redaction) -> Result<Request, String> {
+    let (request, _) = write_request(request, redaction)?;
+    let line = Line { name: "recorded", request, expect: &json!({}) };
+    let line = serde_json::to_string(&line).map_err(|error| format!("it cannot be written: {error}"))?;
+    let set = Set::parse(&line, "recorded").map_err(|problems| problems.lines().join("; "))?;
+    set.cases().first().map(|case| case.request().clone()).ok_or_else(|| "it cannot be written".to_owned())
+}
+
+fn write_request(request: &Request, redaction: &Redaction) -> Result<Written, String> {
+    match request.kind {
+        RequestKind::Http => http_request(request, redaction),
+        RequestKind::Grpc | RequestKind::Infer => grpc_request(request, redaction),
+    }
 }
 
 /// Reads the line as a gate will, and judges the answers that it was made from.
@@ -68,21 +86,21 @@ struct HttpLine {
     base64: Option<String>,
 }
 
-fn http_request(request: &Request, redaction: &Redaction) -> Result<Box<RawValue>, String> {
+fn http_request(request: &Request, redaction: &Redaction) -> Result<Written, String> {
     let mut line = HttpLine {
         method: request.method.to_string(),
         path: redaction.path(&request.path),
         headers: headers(request, redaction)?,
         ..HttpLine::default()
     };
-    write_body(&mut line, request, redaction)?;
-    raw(&line)
+    let is_another = write_body(&mut line, request, redaction)? | (line.path != request.path.as_str());
+    Ok((raw(&line)?, is_another))
 }
 
-/// JSON as it was sent, as far as nothing in it is redacted.
-fn write_body(line: &mut HttpLine, request: &Request, redaction: &Redaction) -> Result<(), String> {
+/// JSON as it was sent, as far as nothing in it is redacted; says whether something was.
+fn write_body(line: &mut HttpLine, request: &Request, redaction: &Redaction) -> Result<bool, String> {
     if request.body.is_empty() {
-        return Ok(());
+        return Ok(false);
     }
     let has_tensors = request.headers.contains_key(INFERENCE_HEADER);
     let text = std::str::from_utf8(&request.body).ok();
@@ -91,8 +109,9 @@ fn write_body(line: &mut HttpLine, request: &Request, redaction: &Redaction) -> 
     {
         // Inside a JSON string there is no line end, so that one can become a space without a change of meaning.
         let same = || RawValue::from_string(text.trim().replace(['\n', '\r'], " ")).map_err(|error| error.to_string());
-        line.json = Some(if redaction.redact(&mut value) { raw(&value)? } else { same()? });
-        return Ok(());
+        let is_another = redaction.redact(&mut value);
+        line.json = Some(if is_another { raw(&value)? } else { same()? });
+        return Ok(is_another);
     }
     if !redaction.is_empty() {
         return Err("its body is not JSON, and cannot be looked through for what is to be redacted".to_owned());
@@ -101,20 +120,21 @@ fn write_body(line: &mut HttpLine, request: &Request, redaction: &Redaction) -> 
         Some(text) => line.text = Some(text.to_owned()),
         None => line.base64 = Some(STANDARD.encode(&request.body)),
     }
-    Ok(())
+    Ok(false)
 }
 
 fn raw(value: &impl Serialize) -> Result<Box<RawValue>, String> {
     serde_json::value::to_raw_value(value).map_err(|error| format!("it cannot be written: {error}"))
 }
 
-fn grpc_request(request: &Request, redaction: &Redaction) -> Result<Box<RawValue>, String> {
+fn grpc_request(request: &Request, redaction: &Redaction) -> Result<Written, String> {
     let message = body_message(&request.body)?;
     let decoded = if request.kind == RequestKind::Infer { decode_request(message).ok() } else { None };
     let mut call = json!({ "method": request.path.path() });
+    let mut is_another = false;
     match decoded {
         Some(mut decoded) => {
-            redaction.redact(&mut decoded);
+            is_another = redaction.redact(&mut decoded);
             call["message"] = decoded;
         }
         None if redaction.is_empty() => call["base64"] = json!(STANDARD.encode(message)),
@@ -124,7 +144,7 @@ fn grpc_request(request: &Request, redaction: &Redaction) -> Result<Box<RawValue
     if !metadata.is_empty() {
         call["metadata"] = Value::Object(metadata);
     }
-    raw(&json!({ "grpc": call }))
+    Ok((raw(&json!({ "grpc": call }))?, is_another))
 }
 
 fn headers(request: &Request, redaction: &Redaction) -> Result<Map<String, Value>, String> {

@@ -69,21 +69,30 @@ impl Redaction {
         let kept = |name: &&HeaderName| {
             let name = name.as_str();
             let is_passing = PASSING.contains(&name) || PASSING_PREFIXES.iter().any(|prefix| name.starts_with(prefix));
-            !self.names(name) && !SECRET.contains(&name) && !is_passing
+            !self.names(name) && !is_credential(name) && !is_passing
         };
         headers.keys().filter(kept)
     }
 
-    /// The path with the values of named parameters taken out.
+    /// The path with the values of named parameters taken out, and of those that are credentials by their usual names.
     pub(super) fn path(&self, path: &PathAndQuery) -> String {
         let Some(query) = path.query() else { return path.path().to_owned() };
         let redacted = |pair: &str| {
             let name = pair.split('=').next().unwrap_or_default();
-            if self.names(name) { format!("{name}={PLACEHOLDER}") } else { pair.to_owned() }
+            if self.names(name) || SECRET_PARAMETERS.iter().any(|secret| name.eq_ignore_ascii_case(secret)) {
+                format!("{name}={PLACEHOLDER}")
+            } else {
+                pair.to_owned()
+            }
         };
         let pairs: Vec<_> = query.split('&').map(redacted).collect();
         format!("{}?{}", path.path(), pairs.join("&"))
     }
+}
+
+/// A header that says who asks, by its name.
+fn is_credential(name: &str) -> bool {
+    CREDENTIALS.contains(&name) || name.split('-').any(|part| SECRET_PARTS.contains(&part))
 }
 
 /// The keys of an object may tell as much as its values, so it becomes empty; a list keeps its length.
@@ -99,16 +108,51 @@ fn blank(value: &mut Value) {
 }
 
 const PLACEHOLDER: &str = "REDACTED";
-/// Whoever sends the request again has others, or none.
-const SECRET: &[&str] = &[
+/// Headers that say who asks, in lower case. Whoever sends the request again has others, or none.
+pub const CREDENTIALS: &[&str] = &[
     "api-key",
     "authorization",
     "cookie",
+    "cookie2",
+    "ocp-apim-subscription-key",
     "proxy-authorization",
+    "set-cookie",
     "x-amz-security-token",
     "x-api-key",
     "x-auth-token",
     "x-csrf-token",
+    "x-functions-key",
+    "x-goog-api-key",
+];
+/// Between two hyphens of a header's name.
+const SECRET_PARTS: &[&str] = &[
+    "apikey",
+    "auth",
+    "authorization",
+    "cookie",
+    "credential",
+    "credentials",
+    "jwt",
+    "password",
+    "secret",
+    "session",
+    "signature",
+    "token",
+];
+const SECRET_PARAMETERS: &[&str] = &[
+    "access_token",
+    "api-key",
+    "api_key",
+    "apikey",
+    "auth",
+    "authorization",
+    "password",
+    "secret",
+    "sig",
+    "signature",
+    "token",
+    "x-amz-security-token",
+    "x-amz-signature",
 ];
 /// Of that one request; and with some of them the answer would come compressed, or would be only a part.
 const PASSING: &[&str] = &[

@@ -193,6 +193,59 @@ fn what_is_named_does_not_get_out() {
     assert!(!written.to_string().contains(secret), "{written}");
 }
 
+/// Fails when: values are expected of an answer to a request that the file does not have, or not even of one that it has.
+#[test]
+fn a_request_that_was_changed_is_another_one() {
+    let names = Redaction::of(["user"]);
+    let answer = || v2("FP32", &[1], &json!([0.5]));
+    let changed = asked(&json!({ "user": "5117" }), answer());
+    assert_eq!(line(&changed, &names)["expect"]["tensors"]["out"].get("data"), None);
+    let in_query = of(post("/x?user=5117", &[], ""), answer());
+    assert_eq!(line(&in_query, &names)["expect"]["tensors"]["out"].get("data"), None);
+    let repeated = Recorded { again: Some(answer()), ..changed };
+    assert_eq!(line(&repeated, &names)["expect"]["tensors"]["out"]["data"], json!([0.5]));
+    let same = asked(&json!({ "other": 1 }), answer());
+    assert_eq!(line(&same, &names)["expect"]["tensors"]["out"]["data"], json!([0.5]));
+}
+
+/// Fails when: what is sent once more is not what the file has.
+#[test]
+fn what_is_replayed_is_what_the_file_has() {
+    let head =
+        [("authorization", "x"), ("x-session-id", "x"), ("x-max-tokens", "9"), ("content-type", "application/json")];
+    let request = post("/x?api_key=k&b=1", &head, "{\"user\": \"5117\", \"n\": 1.50}");
+    let replayed = Redaction::of(["user"]).replayable(&request).unwrap();
+    assert_eq!(
+        (replayed.path.as_str(), &replayed.body[..]),
+        ("/x?api_key=REDACTED&b=1", &br#"{"n":1.5,"user":"REDACTED"}"#[..])
+    );
+    let mut names: Vec<_> = replayed.headers.keys().map(http::HeaderName::as_str).collect();
+    names.sort_unstable();
+    assert_eq!(names, ["content-type", "x-max-tokens"]);
+    Redaction::of(["user"]).replayable(&post("/x", &[], "a,b")).unwrap_err();
+}
+
+/// Fails when: an answer that nobody can look into gets into a file as if it said nothing.
+#[test]
+fn a_compressed_answer_is_no_example() {
+    let squeezed = |mut answer: Answer| {
+        answer.headers.insert("content-encoding", "gzip".parse().unwrap());
+        answer
+    };
+    let none = Redaction::default();
+    let plain = v2("FP32", &[1], &json!([0.5]));
+    assert!(left_out(asked(&json!({}), squeezed(plain.clone())), &none).contains("compressed (gzip)"));
+    let mut repeated = Recorded { again: Some(plain.clone()), ..asked(&json!({}), squeezed(plain)) };
+    repeated.prefer_plain();
+    assert_eq!(expectation(&repeated)["tensors"]["out"]["data"], json!([0.5]));
+    let two = Answer {
+        trailers: headers(&[("grpc-status", "0")]),
+        ..Answer::whole(200, HeaderMap::new(), &b"\0\0\0\0\0\0\0\0\0\0"[..], TOOK)
+    };
+    let call = post("/s/M", &[("content-type", "application/grpc")], &b"\0\0\0\0\0"[..]);
+    assert!(left_out(of(call, two), &none).contains("2 messages"), "a stream");
+}
+
 fn data_of(datatype: &'static str) -> BoxedStrategy<Value> {
     let element = match datatype {
         "BYTES" => any::<String>().prop_map(|text| json!(text)).boxed(),

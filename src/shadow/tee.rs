@@ -1,0 +1,168 @@
+//! The copy of one exchange in the making. It lives on the worker's thread, beside what it copies.
+
+use std::{
+    cell::RefCell,
+    rc::Rc,
+    sync::{Arc, atomic::Ordering::Relaxed},
+    time::{Duration, Instant},
+};
+
+use bytes::{Bytes, BytesMut};
+use http::{HeaderMap, header::CONTENT_LENGTH, request::Parts, uri::PathAndQuery};
+
+use super::{copied::Copied, omission::Omission, tap::Tap};
+use crate::upstream::Witness;
+
+/// Copies one exchange as it passes; see the room.
+#[derive(Debug)]
+pub struct Tee {
+    tap: Arc<Tap>,
+    started: Instant,
+    state: RefCell<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    /// `None` once it was given up, or given away.
+    copy: Option<Copied>,
+    request_ended: bool,
+}
+
+impl Tee {
+    /// `headers` are what is to be copied of the head's.
+    pub(super) fn begin(tap: Arc<Tap>, head: &Parts, headers: HeaderMap) -> Rc<Self> {
+        let copy = Copied {
+            method: head.method.clone(),
+            path: head.uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/")),
+            headers,
+            body: BytesMut::new(),
+            status: 0,
+            answer_headers: HeaderMap::new(),
+            answer_body: BytesMut::new(),
+            answer_trailers: HeaderMap::new(),
+            arrivals: Vec::new(),
+            took: Duration::ZERO,
+            reserved: tap.budget.reserve(),
+        };
+        let state = RefCell::new(State { copy: Some(copy), request_ended: false });
+        Rc::new(Self { tap, started: Instant::now(), state })
+    }
+
+    /// It was begun by this tap.
+    pub fn is_of(&self, tap: &Arc<Tap>) -> bool {
+        Arc::ptr_eq(&self.tap, tap)
+    }
+
+    /// The path that the server gets is another than the client's.
+    pub fn path(&self, path: &PathAndQuery) {
+        self.change(|copy| copy.path.clone_from(path));
+    }
+
+    /// The head of the final answer, as the server sent it.
+    pub fn answer(&self, status: u16, headers: &HeaderMap) {
+        self.change(|copy| {
+            copy.status = status;
+            copy.answer_headers.clone_from(headers);
+        });
+    }
+
+    /// A part of the answer's body.
+    pub fn answer_data(&self, data: &Bytes) {
+        let (most, elapsed) = (self.tap.bounds.answer_bytes_max, self.started.elapsed());
+        self.append(data, most, Omission::AnswerTooLong, |copy| {
+            copy.answer_body.extend_from_slice(data);
+            let arrival = (copy.answer_body.len(), elapsed);
+            // A stream of tiny parts must not cost more to time than to keep.
+            if copy.arrivals.len() >= ARRIVALS_MAX {
+                copy.arrivals.pop();
+            }
+            copy.arrivals.push(arrival);
+            copy.answer_body.len()
+        });
+    }
+
+    pub fn answer_trailers(&self, trailers: &HeaderMap) {
+        self.change(|copy| copy.answer_trailers.clone_from(trailers));
+    }
+
+    /// The answer is complete. The exchange is, too, if its request has been.
+    pub fn finish(&self) {
+        let mut state = self.state.borrow_mut();
+        let request_ended = state.request_ended;
+        if let Some(mut copy) = state.copy.take_if(|copy| request_ended || copy.has_its_length()) {
+            copy.took = self.started.elapsed();
+            self.leave();
+            self.tap.give(copy);
+        }
+    }
+
+    /// It is not to be copied after all.
+    pub fn give_up(&self, why: Omission) {
+        if self.state.borrow_mut().copy.take().is_some() {
+            self.leave();
+            // What nobody waits for any more is not missed.
+            if !self.tap.is_closed() {
+                self.tap.omit(why);
+            }
+        }
+    }
+
+    fn leave(&self) {
+        self.tap.open.fetch_sub(1, Relaxed);
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Copied)) {
+        if let Some(copy) = &mut self.state.borrow_mut().copy {
+            change(copy);
+        }
+    }
+
+    /// Appends within the bounds, or gives the copy up. `append` says how long what it appended to is then.
+    fn append(&self, data: &Bytes, most: usize, too_long: Omission, append: impl FnOnce(&mut Copied) -> usize) {
+        let is_closed = self.tap.is_closed();
+        let appended = self.state.borrow_mut().copy.as_mut().map_or(Ok(()), |copy| {
+            if is_closed {
+                return Err(Omission::Unfinished);
+            }
+            if data.len() > most {
+                return Err(too_long);
+            }
+            if !copy.reserved.take(data.len()) {
+                return Err(Omission::NoMemory);
+            }
+            if append(copy) > most { Err(too_long) } else { Ok(()) }
+        });
+        if let Err(why) = appended {
+            self.give_up(why);
+        }
+    }
+}
+
+impl Copied {
+    /// Over HTTP/1.1 nobody asks for the end of a body that is as long as its head says.
+    fn has_its_length(&self) -> bool {
+        let told = self.headers.get(CONTENT_LENGTH).and_then(|told| told.to_str().ok()?.parse().ok());
+        told == Some(self.body.len())
+    }
+}
+
+impl Witness for Tee {
+    fn data(&self, data: &Bytes) {
+        self.append(data, self.tap.bounds.request_bytes_max, Omission::RequestTooLong, |copy| {
+            copy.body.extend_from_slice(data);
+            copy.body.len()
+        });
+    }
+
+    fn ended(&self) {
+        self.state.borrow_mut().request_ended = true;
+    }
+}
+
+impl Drop for Tee {
+    fn drop(&mut self) {
+        self.give_up(Omission::Broken);
+    }
+}
+
+const ARRIVALS_MAX: usize = 16_384;
