@@ -15,11 +15,7 @@ use std::{
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body::Body;
-use hyper::{
-    body::Incoming,
-    server::conn::http1::{Builder, UpgradeableConnection},
-    service::Service,
-};
+use hyper::{body::Incoming, server::conn::http1::Builder, service::Service};
 use hyper_util::rt::TokioIo;
 use tokio::io::AsyncWriteExt as _;
 
@@ -57,9 +53,9 @@ pub(super) async fn serve_h1<S, B>(
         // What the end of a TLS stream means cannot be asked of the socket: there it is the client's end.
         let mut builder = builder.clone();
         builder.half_close(stream.is_in_clear());
-        let conn = builder.serve_connection(TokioIo::new(stream), service).with_upgrades();
+        let spell = spell(&builder, stream, service, order, watched, refusals);
         // An HTTP/2 connection is ended stream by stream, each in a task of its own; this one as a whole.
-        let Some(Some(rest)) = Abortable::new(spell(conn, order, watched, refusals)).await else { return };
+        let Some(Some(rest)) = Abortable::new(spell).await else { return };
         resting = rest;
         order = until_word(&resting.stream, watched).await;
         if order == Some(Order::Sever) {
@@ -68,64 +64,69 @@ pub(super) async fn serve_h1<S, B>(
     }
 }
 
-/// Serves requests until the connection ends, or rests.
-async fn spell<S, B>(
-    mut conn: UpgradeableConnection<TokioIo<Downstream>, S>,
+/// Serves requests until the connection ends, or rests. Not an `async fn`, which would have room for hyper's part twice.
+fn spell<S, B>(
+    builder: &Builder,
+    stream: Downstream,
+    service: S,
     order: Option<Order>,
     watched: &Watched,
     refusals: &impl Refusals,
-) -> Option<Resting<S>>
+) -> impl Future<Output = Option<Resting<S>>>
 where
     S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + 'static,
     B: Body<Data = Bytes> + 'static,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    let mut timed_out = None;
-    poll_fn(|cx| {
-        // The task's waker stays the same for its life.
-        watched.conn.waker.get_or_init(|| cx.waker().clone());
-        Poll::Ready(())
-    })
-    .await;
-    if order.is_some() {
-        Pin::new(&mut conn).graceful_shutdown();
-    }
-    watched.conn.set_resting(false);
-    let mut rests = false;
-    loop {
-        match until_order(Pin::new(&mut conn), watched).await {
-            Ok(Ok(())) => break,
-            Ok(Err(error)) => {
-                // What the client sent could not be read to its end; the 4xx that says so must reach it.
-                watched.conn.must_linger();
-                tracing::debug!(%error, client = %watched.conn.peer, "A client connection ended with an error.");
-                break;
-            }
-            Err(Order::Rest) if watched.conn.may_rest() => {
-                rests = true;
-                break;
-            }
-            Err(Order::Rest | Order::Look | Order::Announce) => {}
-            Err(Order::Sever) => return None,
-            Err(Order::Expire) if watched.conn.doing() == Doing::Head => {
-                timed_out = Some(FailureKind::HeaderTimeout);
-                break;
-            }
-            Err(Order::Finish | Order::Expire) => Pin::new(&mut conn).graceful_shutdown(),
+    let mut conn = builder.serve_connection(TokioIo::new(stream), service).with_upgrades();
+    async move {
+        let mut timed_out = None;
+        poll_fn(|cx| {
+            // The task's waker stays the same for its life.
+            watched.conn.waker.get_or_init(|| cx.waker().clone());
+            Poll::Ready(())
+        })
+        .await;
+        if order.is_some() {
+            Pin::new(&mut conn).graceful_shutdown();
         }
+        watched.conn.set_resting(false);
+        let mut rests = false;
+        loop {
+            match until_order(Pin::new(&mut conn), watched).await {
+                Ok(Ok(())) => break,
+                Ok(Err(error)) => {
+                    // What the client sent could not be read to its end; the 4xx that says so must reach it.
+                    watched.conn.must_linger();
+                    tracing::debug!(%error, client = %watched.conn.peer, "A client connection ended with an error.");
+                    break;
+                }
+                Err(Order::Rest) if watched.conn.may_rest() => {
+                    rests = true;
+                    break;
+                }
+                Err(Order::Rest | Order::Look | Order::Announce) => {}
+                Err(Order::Sever) => return None,
+                Err(Order::Expire) if watched.conn.doing() == Doing::Head => {
+                    timed_out = Some(FailureKind::HeaderTimeout);
+                    break;
+                }
+                Err(Order::Finish | Order::Expire) => Pin::new(&mut conn).graceful_shutdown(),
+            }
+        }
+        let parts = conn.into_parts()?;
+        let mut stream = parts.io.into_inner();
+        if rests {
+            watched.conn.set_resting(true);
+            stream.unread(parts.read_buf);
+            return Some(Resting { stream, service: parts.service });
+        }
+        if let Some(kind) = timed_out.or(stream.refused()) {
+            watched.conn.must_linger();
+            Box::pin(refuse_head(stream, refusals.refuse(watched.conn.peer, kind))).await;
+        }
+        None
     }
-    let parts = conn.into_parts()?;
-    let mut stream = parts.io.into_inner();
-    if rests {
-        watched.conn.set_resting(true);
-        stream.unread(parts.read_buf);
-        return Some(Resting { stream, service: parts.service });
-    }
-    if let Some(kind) = timed_out.or(stream.refused()) {
-        watched.conn.must_linger();
-        refuse_head(stream, &refusals.refuse(watched.conn.peer, kind)).await;
-    }
-    None
 }
 
 /// Returns when the client has sent something, or is gone; or with an order that ends the rest.
@@ -141,9 +142,9 @@ async fn until_word(stream: &Downstream, watched: &Watched) -> Option<Order> {
 }
 
 /// Tells the client why its head was not taken. It may be gone; there is nobody to tell then.
-async fn refuse_head(mut stream: Downstream, answer: &[u8]) {
+async fn refuse_head(mut stream: Downstream, answer: Bytes) {
     stream.speak();
-    let _ = stream.write_all(answer).await;
+    let _ = stream.write_all(&answer).await;
     let _ = stream.shutdown().await;
 }
 

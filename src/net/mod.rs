@@ -12,6 +12,7 @@
 mod abort;
 mod conn;
 mod downstream;
+mod flat;
 mod h1;
 mod hangup;
 mod head;
@@ -29,6 +30,7 @@ mod trailers;
 pub use abort::Abort;
 pub use conn::ClientConn;
 pub use downstream::cut_upgraded;
+pub use flat::poll_write_pieces;
 pub use listen::{BindError, bind};
 pub use patrol::Patrol;
 pub use refusal::Refusals;

@@ -73,7 +73,8 @@ pub(super) async fn open(stream: TcpStream, rules: &ConnRules, watched: &mut Wat
     // Time runs from now on, not from the client's first byte.
     watched.conn.note_read();
     let mut held = None;
-    match open_in_steps(stream, rules, watched, sends_header, &mut held).await {
+    // Boxed, so that a client in clear does not carry the room for a handshake as long as it lives.
+    match Box::pin(open_in_steps(stream, rules, watched, sends_header, &mut held)).await {
         Ok(opened) => {
             watched.conn.begin(!opened.early.is_empty());
             held.into_iter().for_each(|order| watched.repeat(order));

@@ -14,7 +14,7 @@ use tokio::{
 };
 use tokio_rustls::server::TlsStream;
 
-use super::ClientConn;
+use super::{ClientConn, flat::poll_write_pieces};
 
 /// What HTTP is spoken on.
 #[derive(Debug)]
@@ -110,7 +110,7 @@ impl AsyncWrite for Socket {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
+        let written = poll_write_pieces(&mut self.stream, cx, bufs);
         let first = bufs.iter().find(|buf| !buf.is_empty()).map_or(&b""[..], |buf| buf);
         self.note_write(written, first)
     }

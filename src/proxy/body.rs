@@ -98,7 +98,7 @@ impl AnswerBody {
     pub(super) fn own(text: Bytes, exchange: &Rc<Exchange>) -> Self {
         let text = (!text.is_empty()).then_some(text);
         if text.is_none() {
-            exchange.completed();
+            exchange.completed(Instant::now());
         }
         AnswerBody::Own { text, exchange: Some(exchange.clone()) }
     }
@@ -231,12 +231,13 @@ impl Relay {
     /// The last byte has been handed over.
     fn finish(&mut self) {
         let Some(open) = self.open.take() else { return };
-        open.exchange.completed();
+        let now = Instant::now();
+        open.exchange.completed(now);
         if let Some(tee) = &open.tee {
             tee.finish();
         }
         if open.reusable {
-            open.conn.give_back(Instant::now(), open.keep_alive);
+            open.conn.give_back(now, open.keep_alive);
         }
         self.lease = None;
     }
@@ -290,7 +291,7 @@ impl Body for AnswerBody {
         match self.get_mut() {
             AnswerBody::Own { text, exchange } => {
                 if let Some(exchange) = exchange.take() {
-                    exchange.completed();
+                    exchange.completed(Instant::now());
                 }
                 Poll::Ready(text.take().map(|text| Ok(Frame::data(text))))
             }

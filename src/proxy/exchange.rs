@@ -71,7 +71,8 @@ pub(super) struct Exchange {
     status: Cell<u16>,
     failure: Cell<Option<FailureKind>>,
     replays: Cell<u32>,
-    complete: Cell<bool>,
+    /// When the whole answer had been handed over.
+    completed: Cell<Option<Instant>>,
 }
 
 impl Exchange {
@@ -92,7 +93,7 @@ impl Exchange {
             path: request.uri.path().into(),
         });
         Rc::new(Self {
-            request_id: worker.request_ids.take_over(request.headers.get("x-request-id")),
+            request_id: worker.request_ids.take_over(request.headers.get(headers::X_REQUEST_ID)),
             worker: worker.clone(),
             client: client.clone(),
             started,
@@ -107,7 +108,7 @@ impl Exchange {
             status: Cell::new(0),
             failure: Cell::new(None),
             replays: Cell::new(0),
-            complete: Cell::new(false),
+            completed: Cell::new(None),
         })
     }
 
@@ -199,8 +200,8 @@ impl Exchange {
     }
 
     /// The whole answer has been handed over.
-    pub(super) fn completed(&self) {
-        self.complete.set(true);
+    pub(super) fn completed(&self, now: Instant) {
+        self.completed.set(Some(now));
     }
 
     /// The client did not see the end: it left, or it was left because it took nothing.
@@ -224,14 +225,16 @@ impl Exchange {
     }
 
     fn record(&self) {
-        if !self.complete.get() && self.failure.get().is_none() {
+        if self.completed.get().is_none() && self.failure.get().is_none() {
             let kind = self.how_it_left();
             self.failure.set(Some(kind));
             if self.status.get() == 0 {
                 self.status.set(kind.status());
             }
         }
-        let duration = self.started.elapsed();
+        // The clock is read once for the end of an answer: by whoever saw it.
+        let ended = self.completed.get().unwrap_or_else(Instant::now);
+        let duration = ended.saturating_duration_since(self.started);
         let (index, failure, status) = (self.worker.index, self.failure.get(), self.status.get());
         let counted = self.with_held(|held| {
             let metrics = &held.slot.table.metrics;

@@ -29,7 +29,7 @@ use crate::{
 /// Sends the request upstream and gives back the answer, its body still running.
 pub(super) async fn forward(
     exchange: &Rc<Exchange>,
-    mut head: Parts,
+    head: &mut Parts,
     body: Incoming,
     upgrade: Option<HeaderValue>,
 ) -> Result<Response<AnswerBody>, Failure> {
@@ -42,7 +42,7 @@ pub(super) async fn forward(
         exchange,
         may_replay: false,
         body: None,
-        head: Some(head),
+        head: Some(std::mem::replace(head, rewrite::no_head())),
         routed: None,
         upgrade: on_upgrade.zip(upgrade),
         attempts: 0,
@@ -153,11 +153,13 @@ impl Courier<'_> {
     }
 
     async fn run(&mut self) -> Result<Response<AnswerBody>, Failure> {
+        let mut arrived = Some(self.exchange.started);
         loop {
             self.attempts += 1;
             let held = turn::hold(self).await?;
             retry::note_request(self, &held);
-            let now = Instant::now();
+            // Most requests get here in no time, and need not look at the clock again.
+            let now = arrived.take().filter(|_| self.queue_until.is_none()).unwrap_or_else(Instant::now);
             let local = self.pick(&held, now)?.clone();
             match self.attempt(&held, &local, now).await? {
                 Some(arrived) if retry::wants_another(self, &held, &local, &arrived.answer) => {}
@@ -219,7 +221,7 @@ impl Courier<'_> {
             Ok(conn) => conn,
             Err(error) => {
                 drop(in_flight);
-                return retry::after_no_connection(self, held, local, error).await.map(|()| None);
+                return Box::pin(retry::after_no_connection(self, held, local, error)).await.map(|()| None);
             }
         };
         let reused = conn.is_reused();

@@ -16,38 +16,45 @@ use super::{
 };
 
 /// Answers one request. Never fails: a failure is an answer too. Dropping the future cancels the upstream request.
-pub(super) async fn handle(
-    worker: Rc<Worker>,
-    client: Rc<Client>,
+///
+/// The future is copied a few times on its way to where it runs, and one of its kind is kept by each HTTP/1.1 connection:
+/// it is to be small. So what hardly a request does is boxed where it begins, and the head stays where it is.
+pub(super) fn handle(
+    worker: &Rc<Worker>,
+    client: &Rc<Client>,
     request: Request<Incoming>,
-) -> Result<Response<AnswerBody>, Infallible> {
+) -> impl Future<Output = Result<Response<AnswerBody>, Infallible>> + use<> {
     let started = Instant::now();
-    let (head, body) = request.into_parts();
-    let exchange = Exchange::new(&worker, &client, &head, &body, is_grpc(&head), started);
-    let version = head.version;
-    let result = pass(&exchange, head, body).await;
-    let mut answer = result.unwrap_or_else(|failure| answer::failure(&exchange, &failure, version));
-    if client.conn.is_closing() && version < http::Version::HTTP_2 {
-        answer.headers_mut().insert(header::CONNECTION, http::HeaderValue::from_static("close"));
+    let (mut head, body) = request.into_parts();
+    let exchange = Exchange::new(worker, client, &head, &body, is_grpc(&head), started);
+    async move {
+        let version = head.version;
+        let result = pass(&exchange, &mut head, body).await;
+        let mut answer = result.unwrap_or_else(|failure| answer::failure(&exchange, &failure, version));
+        if exchange.client.conn.is_closing() && version < http::Version::HTTP_2 {
+            answer.headers_mut().insert(header::CONNECTION, http::HeaderValue::from_static("close"));
+        }
+        Ok(answer)
     }
-    Ok(answer)
 }
 
 async fn pass(
     exchange: &Rc<Exchange>,
-    mut head: http::request::Parts,
+    head: &mut http::request::Parts,
     mut body: Incoming,
 ) -> Result<Response<AnswerBody>, Failure> {
-    route::normalise(&mut head)?;
+    route::normalise(head)?;
     if head.version == http::Version::HTTP_2 {
         let (fields_max, patience) = exchange.worker.head_limits();
         http2::check_count(&head.headers, fields_max)?;
-        http2::await_end(&head.headers, &mut body, patience).await?;
+        if http2::has_yet_to_end(&head.headers, &body) {
+            Box::pin(http2::await_end(&mut body, patience)).await?;
+        }
     }
-    if forwards::step(&mut head) == forwards::Reach::Here {
-        return Ok(forwards::answer(exchange, &head));
+    if forwards::step(head) == forwards::Reach::Here {
+        return Ok(forwards::answer(exchange, head));
     }
-    let held = assign::first(exchange, &head)?;
+    let held = assign::first(exchange, head)?;
     if let Some(rules) = &held.service.service.preview {
         preview::keep_token(rules, &mut head.headers);
     }
@@ -62,9 +69,11 @@ async fn pass(
 
 /// A gRPC call: HTTP/2, and a content type of gRPC's own; gRPC-Web is ordinary HTTP.
 fn is_grpc(head: &http::request::Parts) -> bool {
+    if head.version != http::Version::HTTP_2 {
+        return false;
+    }
     let kind = head.headers.get(header::CONTENT_TYPE).map_or(&b""[..], http::HeaderValue::as_bytes);
-    let rest = kind.strip_prefix(b"application/grpc");
-    head.version == http::Version::HTTP_2 && rest.is_some_and(|rest| matches!(rest.first(), None | Some(b'+' | b';')))
+    kind.strip_prefix(b"application/grpc").is_some_and(|rest| matches!(rest.first(), None | Some(b'+' | b';')))
 }
 
 #[cfg(test)]

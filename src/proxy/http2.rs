@@ -36,17 +36,14 @@ pub(super) fn check_count(fields: &HeaderMap, fields_max: usize) -> Result<(), F
     Ok(())
 }
 
-/// Waits for the end of a request that says it has no body and has not ended: a body that comes all the same makes it
-/// malformed (section 8.1.1), and the endpoint would have the whole of it already.
-pub(super) async fn await_end(
-    fields: &HeaderMap,
-    body: &mut Incoming,
-    patience: Option<Duration>,
-) -> Result<(), Failure> {
-    let is_empty = fields.get(header::CONTENT_LENGTH).is_some_and(|length| length == "0");
-    if !is_empty || body.is_end_stream() {
-        return Ok(());
-    }
+/// True if the request says that it has no body, and has not ended.
+pub(super) fn has_yet_to_end(fields: &HeaderMap, body: &Incoming) -> bool {
+    !body.is_end_stream() && fields.get(header::CONTENT_LENGTH).is_some_and(|length| length == "0")
+}
+
+/// Waits for the end of a request that says it has no body: a body that comes all the same makes it malformed
+/// (section 8.1.1), and the endpoint would have the whole of it already.
+pub(super) async fn await_end(body: &mut Incoming, patience: Option<Duration>) -> Result<(), Failure> {
     let end = async {
         while let Some(frame) = poll_fn(|cx| Pin::new(&mut *body).poll_frame(cx)).await {
             let frame = frame.map_err(|_broken| Failure::new(FailureKind::ClientBody, "a body, and a length of 0"))?;

@@ -1,6 +1,11 @@
 //! Waiting with a lease: what its holder waits for ends when the lease is cut or over its limit.
 
-use std::{future::poll_fn, pin::pin, task::Poll};
+use std::{
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use pin_project_lite::pin_project;
 
 use super::answer::Failure;
 use crate::{
@@ -9,13 +14,29 @@ use crate::{
 };
 
 /// The future's output, unless the lease's holder has to stop first.
-pub(super) async fn until_interrupt<F: Future>(lease: &Lease, future: F) -> Result<F::Output, Interrupt> {
-    let mut future = pin!(future);
-    poll_fn(|cx| match future.as_mut().poll(cx) {
-        Poll::Ready(output) => Poll::Ready(Ok(output)),
-        Poll::Pending => lease.poll_interrupt(cx).map(Err),
-    })
-    .await
+pub(super) fn until_interrupt<F: Future>(lease: &Lease, future: F) -> UntilInterrupt<'_, F> {
+    UntilInterrupt { lease, future }
+}
+
+pin_project! {
+    /// See [`until_interrupt`]. Not an `async fn`, which would have room for the future twice.
+    pub(super) struct UntilInterrupt<'l, F> {
+        lease: &'l Lease,
+        #[pin]
+        future: F,
+    }
+}
+
+impl<F: Future> Future for UntilInterrupt<'_, F> {
+    type Output = Result<F::Output, Interrupt>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        match this.future.poll(cx) {
+            Poll::Ready(output) => Poll::Ready(Ok(output)),
+            Poll::Pending => this.lease.poll_interrupt(cx).map(Err),
+        }
+    }
 }
 
 pub(super) fn interrupted(interrupt: Interrupt) -> Failure {

@@ -1,7 +1,5 @@
 //! The request as an upstream connection is to have it.
 
-use std::time::Instant;
-
 use http::{HeaderValue, Request, Uri, Version, header, request::Parts};
 
 use super::{
@@ -51,7 +49,7 @@ impl Courier<'_> {
         let body = match &self.body {
             Some(body) => body.attempt(held.lease.clone(), first_byte),
             None => {
-                held.lease.set_deadline(first_byte.map(|limit| Instant::now() + limit));
+                held.lease.expect_within(first_byte);
                 RequestBody::Empty
             }
         };

@@ -23,10 +23,15 @@ pub(super) fn rewrite(head: &mut Parts, rules: &RequestRules) -> Result<(), Fail
     Ok(())
 }
 
+/// A head that says nothing, in the place of one that was taken.
+pub(super) fn no_head() -> Parts {
+    Request::new(()).into_parts().0
+}
+
 /// A copy without the extensions: they hold the case of the header names, which costs as much to copy as the names
 /// themselves, and a second attempt can do without.
 pub(super) fn copy(head: &Parts) -> Parts {
-    let (mut copy, ()) = Request::new(()).into_parts();
+    let mut copy = no_head();
     copy.method.clone_from(&head.method);
     copy.uri.clone_from(&head.uri);
     copy.version = head.version;

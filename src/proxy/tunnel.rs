@@ -1,6 +1,6 @@
 //! Upgraded connections (WebSocket): bytes both ways until both sides have ended. The lease lives as long.
 
-use std::{future::poll_fn, pin::pin, rc::Rc, task::Poll};
+use std::{future::poll_fn, pin::pin, rc::Rc, task::Poll, time::Instant};
 
 use http::{HeaderMap, HeaderValue, Response, header};
 use hyper::upgrade::{OnUpgrade, Upgraded};
@@ -63,7 +63,7 @@ async fn run(exchange: Rc<Exchange>, held: Held, client: OnUpgrade, upstream: On
     match while_permitted(&held, join(client, upstream)).await {
         Ok(Some((client, upstream))) => relay(&exchange, &held, client, upstream).await,
         // One side went away before the change was complete.
-        Ok(None) => exchange.completed(),
+        Ok(None) => exchange.completed(Instant::now()),
         Err(cut) => exchange.fail(cut),
     }
     drop(in_flight);
@@ -77,11 +77,11 @@ async fn join(client: OnUpgrade, upstream: OnUpgrade) -> Option<(Upgraded, Upgra
 async fn relay(exchange: &Rc<Exchange>, held: &Held, client: Upgraded, upstream: Upgraded) {
     let (mut client, mut upstream) = (TokioIo::new(client), TokioIo::new(upstream));
     match while_permitted(held, copy_bidirectional(&mut client, &mut upstream)).await {
-        Ok(Ok(_bytes)) => return exchange.completed(),
+        Ok(Ok(_bytes)) => return exchange.completed(Instant::now()),
         // Which side broke off cannot be told; neither is a fault of the slot.
         Ok(Err(error)) => {
             tracing::debug!(%error, "A tunnel broke off.");
-            exchange.completed();
+            exchange.completed(Instant::now());
         }
         Err(cut) => exchange.fail(cut),
     }

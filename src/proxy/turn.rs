@@ -21,7 +21,8 @@ pub(super) async fn hold(courier: &mut Courier<'_>) -> Result<Held, Failure> {
         let held = courier.held()?;
         let must_move = held.lease.is_retired() && (courier.has_begun || courier.queue_until.is_some());
         if !must_move {
-            if !held.slot.table.turnstile.is_limited() || courier.exchange.has_place() || enter(courier, &held).await? {
+            let is_in = !held.slot.table.turnstile.is_limited() || courier.exchange.has_place();
+            if is_in || Box::pin(enter(courier, &held)).await? {
                 courier.has_begun = true;
                 return Ok(held);
             }

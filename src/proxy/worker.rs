@@ -275,7 +275,7 @@ impl Worker {
                 let address = HeaderValue::from_str(&conn.peer.to_string());
                 let address = address.unwrap_or_else(|_| HeaderValue::from_static("unknown"));
                 let client = Rc::new(Client { conn, address });
-                hyper::service::service_fn(move |request| handler::handle(worker.clone(), client.clone(), request))
+                hyper::service::service_fn(move |request| handler::handle(&worker, &client, request))
             })
             .await;
         });

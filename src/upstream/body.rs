@@ -11,7 +11,7 @@ use std::{
     rc::Rc,
     sync::Arc,
     task::{Context, Poll, ready},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -332,10 +332,8 @@ impl Attempt {
         if let Some(witness) = state.witness.take() {
             witness.ended();
         }
-        if !state.answered
-            && let Some(limit) = self.first_byte
-        {
-            self.lease.set_deadline(Some(Instant::now() + limit));
+        if !state.answered && self.first_byte.is_some() {
+            self.lease.expect_within(self.first_byte);
         }
     }
 }

@@ -13,6 +13,8 @@ use tokio::{
 };
 use tokio_rustls::client::TlsStream;
 
+use crate::net::poll_write_pieces;
+
 /// A connected stream.
 #[derive(Debug)]
 pub enum UpstreamStream {
@@ -61,7 +63,12 @@ impl AsyncWrite for UpstreamStream {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        each!(self, stream => Pin::new(stream).poll_write_vectored(cx, bufs))
+        match self.get_mut() {
+            UpstreamStream::Tcp(stream) => poll_write_pieces(stream, cx, bufs),
+            UpstreamStream::Unix(stream) => poll_write_pieces(stream, cx, bufs),
+            // Its pieces are copied into records in any case.
+            UpstreamStream::Tls(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
+        }
     }
 
     fn is_write_vectored(&self) -> bool {

@@ -20,7 +20,7 @@ pub(super) use hop::{add_via, end_hop, join_cookies, keep_alive_timeout, says_cl
 pub(super) use marks::{disown, mark};
 pub(super) use text::in_text;
 
-const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+pub(super) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// The slot that a caller chooses; on answers, the one that served.
 pub(super) const X_VERDIGRIS_SLOT: HeaderName = HeaderName::from_static("x-verdigris-slot");
 /// What a caller shows that chooses a slot, where `authorization` is the server's own.

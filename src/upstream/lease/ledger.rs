@@ -23,6 +23,9 @@ use crate::{net::Abort, telemetry::FailureKind};
 /// The worker ticks at least so often, when it is not overloaded.
 const TICK_MAX: Duration = Duration::from_millis(100);
 
+/// Limits from this on are counted from the worker's clock.
+const COARSE_MIN: Duration = Duration::from_secs(5);
+
 /// A worker's own pointer to a tenure, so that taking a lease does not touch a reference count that all workers share.
 pub type LocalTenure = Rc<Arc<Tenure>>;
 
@@ -208,6 +211,15 @@ impl Lease {
         if entry.interrupt == Some(Interrupt::TimedOut) {
             entry.interrupt = None;
         }
+    }
+
+    /// Interrupt the holder after this long, or not at all. A limit of seconds is counted from the worker's clock, which
+    /// costs nothing to read, and met up to two ticks late; a shorter one from the time itself.
+    pub fn expect_within(&self, limit: Option<Duration>) {
+        self.set_deadline(limit.map(|limit| {
+            let now = if limit < COARSE_MIN { Instant::now() } else { self.ledger.now.get() + TICK_MAX };
+            now + limit
+        }));
     }
 
     /// Interrupt the holder if nothing happens for this long; up to a tick late.

@@ -8,14 +8,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use http::{Request, Response};
-use hyper::{
-    body::Incoming,
-    client::conn::http1::{Builder, SendRequest},
-};
+use http::Request;
+use hyper::client::conn::http1::{Builder, SendRequest};
 use hyper_util::rt::TokioIo;
 
-use super::{PoolLimits, RequestBody, SendError};
+use super::{PoolLimits, RequestBody, send::Answer};
 use crate::upstream::{UpstreamStream, WireFacts, wire::Wire};
 
 /// Bytes an answer's head may have.
@@ -113,19 +110,14 @@ impl Checkout {
         self.reused
     }
 
-    pub(super) async fn send(&mut self, request: Request<RequestBody>) -> Result<Response<Incoming>, SendError> {
-        let (written, read) = self.link.facts.snapshot();
+    pub(super) fn facts(&self) -> Arc<WireFacts> {
+        self.link.facts.clone()
+    }
+
+    /// Gives the request to the connection at once.
+    pub(super) fn send(&mut self, request: Request<RequestBody>) -> impl Answer + use<> {
         self.link.facts.hold_write_failures();
-        match self.link.sender.try_send_request(request).await {
-            Ok(answer) => Ok(answer),
-            Err(error) => {
-                let (written_now, read_now) = self.link.facts.snapshot();
-                let mut failure = SendError::new(error);
-                failure.was_written &= written_now != written;
-                failure.answer_began = read_now != read;
-                Err(failure)
-            }
-        }
+        self.link.sender.try_send_request(request)
     }
 
     /// Puts a new connection among the idle ones, once it can take a request.

@@ -12,14 +12,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use http::{Request, Response};
-use hyper::{
-    body::Incoming,
-    client::conn::http2::{Builder, SendRequest},
-};
+use http::Request;
+use hyper::client::conn::http2::{Builder, SendRequest};
 use hyper_util::rt::{TokioIo, TokioTimer};
 
-use super::{ConnectError, RequestBody, SendError, resets::Resets};
+use super::{ConnectError, RequestBody, resets::Resets, send::Answer};
 use crate::upstream::{UpstreamStream, WireFacts, wire::Wire};
 
 const STREAM_WINDOW_BYTES: u32 = 1024 * 1024;
@@ -65,15 +62,12 @@ impl<F: Future<Output = ()> + 'static> hyper::rt::Executor<F> for LocalExec {
 }
 
 impl Shared {
-    /// A place on a connection; a new connection if `fresh`, if there is none, or if all are busy.
-    pub(super) async fn stream<O, F>(&self, fresh: bool, open: O) -> Result<Stream, ConnectError>
+    /// A place on a new connection, or on one that somebody else has opened meanwhile.
+    pub(super) async fn open<O, F>(&self, fresh: bool, open: O) -> Result<Stream, ConnectError>
     where
         O: Fn() -> F,
         F: Future<Output = Result<Rc<Connection>, ConnectError>>,
     {
-        if !fresh && let Some(stream) = self.take() {
-            return Ok(stream);
-        }
         let _opening = self.opening.lock().await;
         // Another request may have opened one while this one waited; for a replay that one is fresh enough too.
         if let Some(stream) = self.take().filter(|stream| !(fresh && stream.reused)) {
@@ -103,7 +97,8 @@ impl Shared {
         Ok(())
     }
 
-    fn take(&self) -> Option<Stream> {
+    /// A place on a connection, unless there is none or all are busy.
+    pub(super) fn take(&self) -> Option<Stream> {
         let mut conns = self.conns.borrow_mut();
         conns.retain(|conn| !conn.sender.is_closed());
         let least = conns.iter().min_by_key(|conn| conn.streams.get())?;
@@ -171,17 +166,13 @@ impl Stream {
         self.reused
     }
 
-    pub(super) async fn send(&self, request: Request<RequestBody>) -> Result<Response<Incoming>, SendError> {
-        let (written, _) = self.conn.facts.snapshot();
-        match self.conn.sender.clone().try_send_request(request).await {
-            Ok(answer) => Ok(answer),
-            Err(error) => {
-                let mut failure = SendError::new(error);
-                // Streams share the wire: unwritten bytes prove something, written ones are not surely this request's.
-                failure.was_written &= self.conn.facts.snapshot().0 != written;
-                Err(failure)
-            }
-        }
+    pub(super) fn facts(&self) -> Arc<WireFacts> {
+        self.conn.facts.clone()
+    }
+
+    /// Gives the request to the connection at once.
+    pub(super) fn send(&self, request: Request<RequestBody>) -> impl Answer + use<> {
+        self.conn.sender.clone().try_send_request(request)
     }
 }
 

@@ -21,6 +21,7 @@ use hyper::body::Incoming;
 pub use send::SendError;
 
 use outage::Outage;
+use send::{Sending, Sent};
 
 use super::{ConnectError, Endpoint, RequestBody, Target};
 use crate::config::settings::UpstreamProtocol;
@@ -113,21 +114,36 @@ impl Pool {
     /// # Errors
     /// As [`ConnectError`] says; nothing was sent. Dropping the future gives the attempt up.
     pub async fn checkout(&self, choice: Choice, now: Instant, wait: Duration) -> Result<Conn, ConnectError> {
+        if choice != Choice::Fresh
+            && let Some(conn) = self.take(choice, now).await
+        {
+            return Ok(conn);
+        }
+        // Boxed: hardly a request has to wait for a connection, and each one would carry the room for it.
+        Box::pin(self.connect(choice, wait)).await
+    }
+
+    /// A connection that is there already and will do.
+    async fn take(&self, choice: Choice, now: Instant) -> Option<Conn> {
         match &self.kind {
             Kind::H1(idle) => {
-                while choice != Choice::Fresh
-                    && let Some(conn) = idle.take(now)
-                {
+                while let Some(conn) = idle.take(now) {
                     if choice == Choice::Kept || conn.is_untouched().await {
-                        return Ok(Conn::H1(conn));
+                        return Some(Conn::H1(conn));
                     }
                 }
-                self.unless_down(wait, self.connect_h1(idle)).await
+                None
             }
+            Kind::H2(shared) => shared.take().map(Conn::H2),
+        }
+    }
+
+    async fn connect(&self, choice: Choice, wait: Duration) -> Result<Conn, ConnectError> {
+        match &self.kind {
+            Kind::H1(idle) => self.unless_down(wait, self.connect_h1(idle)).await,
             Kind::H2(shared) => {
-                let stream =
-                    shared.stream(choice == Choice::Fresh, || self.unless_down(wait, self.connect_h2())).await?;
-                Ok(Conn::H2(stream))
+                let open = || self.unless_down(wait, self.connect_h2());
+                shared.open(choice == Choice::Fresh, open).await.map(Conn::H2)
             }
         }
     }
@@ -247,10 +263,13 @@ impl Conn {
     ///
     /// # Errors
     /// With the three facts that decide a replay.
-    pub async fn send(&mut self, request: Request<RequestBody>) -> Result<Response<Incoming>, SendError> {
+    pub fn send(
+        &mut self,
+        request: Request<RequestBody>,
+    ) -> impl Future<Output = Result<Response<Incoming>, SendError>> {
         match self {
-            Conn::H1(conn) => conn.send(request).await,
-            Conn::H2(stream) => stream.send(request).await,
+            Conn::H1(conn) => Sending::new(true, conn.facts(), || Sent::H1 { sent: conn.send(request) }),
+            Conn::H2(stream) => Sending::new(false, stream.facts(), || Sent::H2 { sent: stream.send(request) }),
         }
     }
 

@@ -1,12 +1,21 @@
-//! What is known of a request that failed before its answer.
+//! A request on its way to the head of its answer, and what is known of it if it fails before.
 
-use std::error::Error as _;
+use std::{
+    error::Error as _,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
 
-use http::Request;
+use http::{Request, Response};
+use hyper::{body::Incoming, client::conn::TrySendError};
+use pin_project_lite::pin_project;
 
 use super::RequestBody;
-use crate::telemetry::FailureKind;
-use crate::upstream::tls::tls_failure;
+use crate::{
+    telemetry::FailureKind,
+    upstream::{WireFacts, tls::tls_failure},
+};
 
 /// A request failed before the head of its answer was complete.
 #[derive(Debug, thiserror::Error)]
@@ -23,8 +32,62 @@ pub struct SendError {
     pub source: hyper::Error,
 }
 
+/// What the HTTP library gives for a request.
+pub(super) trait Answer:
+    Future<Output = Result<Response<Incoming>, TrySendError<Request<RequestBody>>>>
+{
+}
+
+impl<F: Future<Output = Result<Response<Incoming>, TrySendError<Request<RequestBody>>>>> Answer for F {}
+
+pin_project! {
+    /// A request that was given to its connection. Not an `async fn`, which would have room for all of it twice.
+    pub(super) struct Sending<H1, H2> {
+        #[pin]
+        sent: Sent<H1, H2>,
+        facts: Arc<WireFacts>,
+        before: (u64, u64),
+        has_wire_alone: bool,
+    }
+}
+
+pin_project! {
+    #[project = SentProjection]
+    pub(super) enum Sent<H1, H2> {
+        H1 { #[pin] sent: H1 },
+        H2 { #[pin] sent: H2 },
+    }
+}
+
+impl<H1: Answer, H2: Answer> Sending<H1, H2> {
+    /// Notes what the wire has seen, then sends.
+    pub(super) fn new(has_wire_alone: bool, facts: Arc<WireFacts>, send: impl FnOnce() -> Sent<H1, H2>) -> Self {
+        Self { before: facts.snapshot(), sent: send(), facts, has_wire_alone }
+    }
+}
+
+impl<H1: Answer, H2: Answer> Future for Sending<H1, H2> {
+    type Output = Result<Response<Incoming>, SendError>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        let answer = match this.sent.project() {
+            SentProjection::H1 { sent } => ready!(sent.poll(cx)),
+            SentProjection::H2 { sent } => ready!(sent.poll(cx)),
+        };
+        Poll::Ready(answer.map_err(|error| {
+            let (written, read) = this.facts.snapshot();
+            let mut failure = SendError::new(error);
+            // Where streams share the wire, unwritten bytes prove something; written ones are not surely this request's.
+            failure.was_written &= written != this.before.0;
+            failure.answer_began = *this.has_wire_alone && read != this.before.1;
+            failure
+        }))
+    }
+}
+
 impl SendError {
-    pub(super) fn new(mut error: hyper::client::conn::TrySendError<Request<RequestBody>>) -> Self {
+    fn new(mut error: TrySendError<Request<RequestBody>>) -> Self {
         let unsent = error.take_message().map(Box::new);
         let source = error.into_error();
         let was_refused = refused(&source);
