@@ -273,7 +273,7 @@ async fn watch_named_files(handle: Handle, mut files: NamedFiles) {
         let Ok((same_files, changed)) = looked.await else { return };
         files = same_files;
         if changed {
-            handle.file_changed("golden file watch".to_owned()).await;
+            handle.named_file_changed("golden file watch".to_owned()).await;
         }
     }
 }

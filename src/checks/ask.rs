@@ -123,7 +123,10 @@ impl Line {
         let head =
             build(target, request, settings).map_err(|error| unanswered(format!("it cannot be sent: {error}")))?;
         match timeout_at(until, self.send(head)).await {
-            Ok(Ok(response)) => Ok(read(response, sent, until, bounds).await),
+            Ok(Ok(response)) => {
+                target.note_answer(&response);
+                Ok(read(response, sent, until, bounds).await)
+            }
             Ok(Err(error)) => Err(unanswered(format!("no answer: {}", in_words(&error)))),
             Err(_elapsed) => {
                 let limit = humantime::format_duration(whole_millis(bounds.timeout));

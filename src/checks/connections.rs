@@ -40,7 +40,7 @@ pub(super) async fn connections(gate: &Gate, connect: &Connect, until: Deadline)
     let failed = opened.reason.map(|reason| format!("{} could not be opened: {reason}", opened.failed));
     match (opened.connections, failed) {
         (0, None) => Finding::skipped(
-            "nothing to open: there are enough, none are kept, or the workers do not know the endpoints yet",
+            "nothing to open: there are enough, none are kept, the server was not seen keeping one, or the workers do not know the endpoints yet",
         ),
         (0, Some(failed)) => Finding::skipped(failed),
         (count, failed) => {

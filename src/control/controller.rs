@@ -205,7 +205,12 @@ impl Controller {
                 drop(reply.send(self.cancel_test(&service, slot, &actor)));
             }
             Message::Tested { end, noted } => self.tested(end, noted),
-            Message::Reload { actor, reply } => self.reload_asked(actor, reply).await,
+            Message::Reload { actor, named_file, reply } => {
+                if named_file {
+                    self.applied = None;
+                }
+                self.reload_asked(actor, reply).await;
+            }
             Message::ReloadGated(gate) => self.reload_gated(*gate).await,
             Message::Endpoint(news) => self.endpoint_news(news),
             Message::Drained { service, slot, tenure } => self.drained(&service, slot, &tenure).await,

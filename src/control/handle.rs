@@ -345,14 +345,19 @@ impl Handle {
     /// The file is refused; nothing changed.
     pub async fn reload(&self, actor: String) -> Result<ReloadReply, Problem> {
         let (reply, answer) = oneshot::channel();
-        self.send(Message::Reload { actor, reply: Some(reply) }).await?;
+        self.send(Message::Reload { actor, named_file: false, reply: Some(reply) }).await?;
         answer.await.unwrap_or_else(|_gone| Err(refusal::shutting_down()))
     }
 
     /// The file's content has changed: read it, but nobody waits for the answer.
     pub async fn file_changed(&self, actor: String) {
         // A controller that has ended reads no files.
-        let _ = self.send(Message::Reload { actor, reply: None }).await;
+        let _ = self.send(Message::Reload { actor, named_file: false, reply: None }).await;
+    }
+
+    /// The same for a file that the config file names.
+    pub async fn named_file_changed(&self, actor: String) {
+        let _ = self.send(Message::Reload { actor, named_file: true, reply: None }).await;
     }
 
     /// The golden files that are in force, by service.

@@ -54,6 +54,8 @@ pub(super) enum Message {
     /// Read the config file and do what it says.
     Reload {
         actor: String,
+        /// A file that the config file names has changed, even if the config file itself has not.
+        named_file: bool,
         reply: Option<oneshot::Sender<Result<ReloadReply, Problem>>>,
     },
     ReloadGated(Box<ReloadGate>),

@@ -4,7 +4,10 @@ use std::{
     io,
     net::{IpAddr, SocketAddr},
     path::PathBuf,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
     time::Duration,
 };
 
@@ -62,6 +65,8 @@ pub struct Target {
     pub authority: String,
     place: Place,
     tls: Option<Connector>,
+    /// An answer from here left its connection open.
+    keeps_connections: AtomicBool,
 }
 
 #[derive(Debug)]
@@ -90,7 +95,21 @@ impl Target {
             UpstreamAddress::Tcp { .. } | UpstreamAddress::Unix(_) => None,
         };
         let tls = host.map(|host| tls.connector(host, url.protocol));
-        Self { url: url.clone(), authority, place, tls }
+        Self { url: url.clone(), authority, place, tls, keeps_connections: AtomicBool::new(false) }
+    }
+
+    /// Takes in whether an answer left its connection open (RFC 9112 section 9.3).
+    pub fn note_answer(&self, head: &http::Response<impl Sized>) {
+        let closes = head.headers().get_all(http::header::CONNECTION).iter().any(|value| {
+            value.as_bytes().split(|byte| *byte == b',').any(|token| token.trim_ascii().eq_ignore_ascii_case(b"close"))
+        });
+        self.keeps_connections.store(head.version() >= http::Version::HTTP_11 && !closes, Relaxed);
+    }
+
+    /// False until an answer has shown it. A server that closes after each answer often takes one connection at a time, and
+    /// waits on it: an unused one would keep all others out.
+    pub fn keeps_connections(&self) -> bool {
+        self.keeps_connections.load(Relaxed)
     }
 
     pub fn protocol(&self) -> UpstreamProtocol {
@@ -168,7 +187,6 @@ impl Target {
 mod tests {
     use super::*;
     use crate::upstream::names::tests::Fake;
-    use std::sync::atomic::Ordering::Relaxed;
     use tokio::net::TcpListener;
 
     const WITHIN: Duration = Duration::from_secs(5);
@@ -202,5 +220,23 @@ mod tests {
         let url = "http://models.test:1".parse().unwrap();
         let target = Target::resolved_by(&url, &TlsClient::plain(), Arc::new(Fake::default()));
         assert_eq!(target.connect(WITHIN).await.unwrap_err().kind(), FailureKind::UpstreamName);
+    }
+
+    /// Fails when: a server that closes after each answer is taken for one that keeps connections, or the other way round.
+    #[test]
+    fn answers_show_whether_a_server_keeps_connections() {
+        use http::{Response, Version};
+        for (version, field, keeps) in [
+            (Version::HTTP_11, "", true),
+            (Version::HTTP_11, "keep-alive", true),
+            (Version::HTTP_11, "x, Close", false),
+            (Version::HTTP_10, "", false),
+            (Version::HTTP_2, "", true),
+        ] {
+            let target = Target::new(&"http://127.0.0.1:1".parse().unwrap(), &TlsClient::plain());
+            assert!(!target.keeps_connections(), "nothing is known yet");
+            target.note_answer(&Response::builder().version(version).header("connection", field).body(()).unwrap());
+            assert_eq!(target.keeps_connections(), keeps, "{version:?} {field}");
+        }
     }
 }

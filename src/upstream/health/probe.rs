@@ -101,9 +101,8 @@ fn request(
 ) -> http::Result<Request<Full<Bytes>>> {
     let builder = Request::builder().method(method).header(header::USER_AGENT, "verdigris-probe");
     let builder = match protocol {
-        UpstreamProtocol::Http1 => {
-            builder.uri(path).header(header::HOST, &target.authority).header(header::CONNECTION, "close")
-        }
+        // No `Connection: close`, so that the answer tells whether the server would have kept the connection.
+        UpstreamProtocol::Http1 => builder.uri(path).header(header::HOST, &target.authority),
         UpstreamProtocol::H2c => {
             builder.version(Version::HTTP_2).uri(format!("{}://{}{path}", target.scheme(), target.authority))
         }
@@ -149,7 +148,10 @@ async fn exchange(
         }
     };
     let read = match answer {
-        Ok(answer) => read(answer).await,
+        Ok(answer) => {
+            target.note_answer(&answer);
+            read(answer).await
+        }
         Err(error) => Err(failed(error)),
     };
     connection.abort();

@@ -149,9 +149,10 @@ impl Pool {
     }
 
     /// How many connections [`Pool::open_ahead`] would have to open for so many to be idle, which are never more than are
-    /// kept. One of HTTP/2 is enough.
+    /// kept. One of HTTP/2 is enough, and none to a server that has not shown that it keeps them.
     pub fn missing(&self, wanted: usize) -> usize {
         match &self.kind {
+            Kind::H1(_) if !self.target().is_some_and(Target::keeps_connections) => 0,
             Kind::H1(idle) => wanted.min(idle.most()).saturating_sub(idle.count()),
             Kind::H2(shared) => usize::from(wanted > 0 && !shared.is_open()),
         }
