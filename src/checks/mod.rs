@@ -1,4 +1,4 @@
-//! Checks: what a slot must pass before traffic goes to it. Today that is readiness, of each endpoint.
+//! Checks: what a slot must pass before traffic goes to it.
 //!
 //! The steps of a gate, in their order: `readiness` → `contract` (what a server says of its models are `terms`) →
 //! `rehearsal` (sends golden requests, by `ask`; `golden` only reads and judges them) → `warm_up` → `connections`, which
