@@ -15,7 +15,7 @@ pub(super) enum Verdict {
     /// Not known yet: a window of so many at once comes next.
     Ask(usize),
     Warm,
-    /// The time is over, and nothing says that the endpoint is cold; what was seen.
+    /// The time is over, or long enough was looked, and nothing says that the endpoint is cold; what was seen.
     Unsettled(String),
     /// The time is over, and it is cold; what was seen.
     Cold(String),
@@ -54,6 +54,10 @@ pub(super) fn judge(windows: &[Window], top: usize, is_over: bool) -> Verdict {
         Verdict::Warm
     } else if is_over {
         at_the_end(windows, top)
+    } else if has_settled(windows, top)
+        && let unsettled @ Verdict::Unsettled(_) = at_the_end(windows, top)
+    {
+        unsettled
     } else {
         Verdict::Ask(windows.last().map_or(1, |last| (last.at_once * 2).min(top)))
     }
@@ -65,6 +69,21 @@ fn is_flat(windows: &[Window], top: usize) -> bool {
     let medians = || last.iter().map(|window| window.median);
     let (Some(least), Some(most)) = (medians().min(), medians().max()) else { return false };
     last.iter().all(|window| window.at_once == top) && !is_clearly_above(most, least)
+}
+
+/// Many windows at the highest concurrency, and those of the later half are no quicker than those of the earlier: what keeps
+/// them apart is noise, and to look on would teach nothing.
+fn has_settled(windows: &[Window], top: usize) -> bool {
+    let Some(last) = windows.last_chunk::<{ 2 * HALF_WINDOWS }>() else { return false };
+    let halves = last.split_at(HALF_WINDOWS);
+    let sorted = |half: &[Window]| {
+        let mut medians: Vec<_> = half.iter().map(|window| window.median).collect();
+        medians.sort_unstable();
+        medians
+    };
+    let (earlier, later) = (sorted(halves.0), sorted(halves.1));
+    let is_quicker = |place: usize| is_clearly_above(earlier[place], later[place]);
+    last.iter().all(|window| window.at_once == top) && !is_quicker(0) && !is_quicker(HALF_WINDOWS / 2)
 }
 
 fn at_the_end(windows: &[Window], top: usize) -> Verdict {
@@ -128,6 +147,8 @@ pub(super) fn in_ms(took: Duration) -> String {
 
 /// So many windows must agree.
 const FLAT_WINDOWS: usize = 3;
+/// So many windows are compared with as many after them, by the best and by the middle one of each.
+const HALF_WINDOWS: usize = 5;
 /// Medians within this share of the least are the same, …
 const FLAT_SHARE: f64 = 0.15;
 /// … and so are those that differ by less than a clock and a scheduler can tell.

@@ -86,6 +86,24 @@ fn at_the_end_what_is_merely_noisy_passes() {
     }
 }
 
+/// Fails when: noise is waited out to the end of the time, or what still becomes faster, was seen too seldom or hangs is taken
+/// for noise.
+#[test]
+fn noise_does_not_take_all_the_time() {
+    for (seen, settled) in [
+        ("8:3 8:13 8:21 8:3 8:9 8:4 8:12 8:3 8:20 8:9", true),
+        ("8:3 8:13 8:21 8:3 8:9 8:4 8:12 8:3 8:20", false),
+        ("4:3 8:13 8:21 8:3 8:9 8:4 8:12 8:3 8:20 8:9", false),
+        ("8:90 8:150 8:80 8:140 8:85 8:60 8:99 8:50 8:98 8:45", false),
+        ("8:90 8:150 8:80 8:140 8:100 8:90 8:80 8:81 8:200 8:85", false),
+        ("8:3 8:13 8:21 8:3 8:9 8:4 8:12 8:3 8:20 8:900", false),
+    ] {
+        let verdict = judge(&windows(seen), TOP, false);
+        assert_eq!(matches!(verdict, Verdict::Unsettled(_)), settled, "{seen}: {verdict:?}");
+        assert_eq!(matches!(verdict, Verdict::Ask(_)), !settled, "{seen}: {verdict:?}");
+    }
+}
+
 /// Fails when: a median is not the middle one, or windows are told without end.
 #[test]
 fn windows_are_made_and_told() {

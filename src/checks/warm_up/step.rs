@@ -108,7 +108,7 @@ fn report(furnace: &Furnace, heat: &Heat, took: Duration) -> Report {
         Some(Verdict::Unsettled(why)) => (
             true,
             vec![
-                format!("{endpoint}: taken for warm after {limit}: {why}"),
+                format!("{endpoint}: taken for warm after {}: {why}", humantime::format_duration(whole_millis(took))),
                 format!("- first answer after {}; {sent}", first(&seen)),
             ],
         ),
