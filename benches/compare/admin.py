@@ -5,7 +5,8 @@ import json
 import re
 import time
 
-from processes import Trouble
+from children import Trouble
+
 
 
 def ask(port: int, method: str, path: str, body: object = None) -> bytes:

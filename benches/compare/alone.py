@@ -5,9 +5,10 @@ import time
 from typing import Callable, NamedTuple
 
 import admin
+from children import Trouble
 from clients import wrk
 from many import Many
-from processes import CORES, Child, Trouble
+from processes import CORES, Child
 from stage import OURS, Proxy, Stage
 
 SWITCH_EVERY_SECONDS = 0.5

@@ -5,7 +5,7 @@ import subprocess
 from pathlib import Path
 from typing import NamedTuple
 
-from processes import Trouble
+from children import Trouble
 from stage import LOAD_CORES, Proxy, Stage
 
 

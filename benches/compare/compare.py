@@ -2,14 +2,12 @@
 
 import argparse
 import sys
-import tempfile
-from pathlib import Path
 
 import alone
 import machine
 from alone import Bump, Doubled, Scale
-from processes import CORES, Trouble
-from stage import OURS, PEERS, Proxy, Stage
+from processes import CORES
+from stage import OURS, PEERS, Proxy, Stage, on_stage
 from workloads import WORKLOADS, Figures, side_by_side
 
 ALONE = {
@@ -28,19 +26,12 @@ def main() -> int:
         print("\n".join(f"{name:12} {title}" for name, title in known.items()))
         return 0
     scale = alone.SMOKE if arguments.smoke else alone.QUICK if arguments.quick else alone.WHOLE
-    with tempfile.TemporaryDirectory(prefix="verdigris-compare-") as directory:
-        Path(directory).chmod(0o755)  # nginx reads its files with fewer rights than ours
-        stage = Stage(Path(directory), arguments.binary, arguments.load, arguments.envoy)
-        try:
-            stage.start_origins()
-            _print_table(stage, arguments, scale)
-            _print_alone(stage, arguments, scale)
-        except Trouble as trouble:
-            print(trouble, file=sys.stderr)
-            return 1
-        finally:
-            stage.end_all()
-    return 0
+
+    def play(stage: Stage) -> None:
+        _print_table(stage, arguments, scale)
+        _print_alone(stage, arguments, scale)
+
+    return on_stage("compare", arguments.binary, arguments.load, arguments.envoy, play)
 
 
 def _arguments() -> argparse.Namespace:

@@ -1,9 +1,7 @@
 """Processes of our own: started, watched, measured and ended."""
 
-import ctypes
 import json
 import os
-import random
 import signal
 import socket
 import subprocess
@@ -11,15 +9,10 @@ import time
 from pathlib import Path
 from typing import Iterator
 
-_PR_SET_PDEATHSIG = 1
-# Loaded here, since little is safe between fork and exec.
-_LIBC = ctypes.CDLL(None)
+from children import Trouble, die_with_parent
+
 _TICKS = os.sysconf("SC_CLK_TCK")
 CORES = sorted(os.sched_getaffinity(0))
-
-
-class Trouble(Exception):
-    """The measurement cannot go on."""
 
 
 class Child:
@@ -30,7 +23,7 @@ class Child:
         pinned = ["taskset", "-c", ",".join(map(str, cores or CORES)), *command]
         with log.open("ab") as output:
             self._process = subprocess.Popen(
-                pinned, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=output, preexec_fn=_die_with_parent, text=True
+                pinned, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=output, preexec_fn=_end_with_us, text=True
             )
         self.pid = self._process.pid
 
@@ -117,31 +110,5 @@ def _rss_kib(pid: int) -> int:
     return next((int(line.split()[1]) for line in status.splitlines() if line.startswith("VmRSS")), 0)
 
 
-class Ports:
-    """Hands out free ports below the range from which the kernel takes clients' ports: a load of thousands of clients
-    would otherwise take one before its server does."""
-
-    def __init__(self) -> None:
-        self._taken: set[int] = set()
-
-    def take(self) -> int:
-        for _ in range(1000):
-            port = random.randint(20_000, 32_000)
-            if port not in self._taken and _is_free(port):
-                self._taken.add(port)
-                return port
-        raise Trouble("no free port between 20000 and 32000")
-
-
-def _is_free(port: int) -> bool:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-    return True
-
-
-def _die_with_parent() -> None:
-    _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+def _end_with_us() -> None:
+    die_with_parent(signal.SIGTERM)

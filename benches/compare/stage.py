@@ -6,9 +6,13 @@ With two cores or more the proxy under test has the last one for itself; load an
 import os
 import resource
 import subprocess
+import sys
+import tempfile
 from pathlib import Path
+from typing import Callable
 
-from processes import CORES, Child, Ports, Trouble
+from children import Ports, Trouble
+from processes import CORES, Child
 
 HERE = Path(__file__).resolve().parent
 # What a proxy listens on: HTTP/1.1 to nginx, HTTP/1.1 to the tool in load/, HTTP/2 to HTTP/1.1, HTTP/2 to HTTP/2, TLS.
@@ -18,6 +22,22 @@ PEERS = ("haproxy", "nginx", "envoy")
 
 LOAD_CORES = CORES[:-1] or CORES
 PROXY_CORES = CORES[-1:]
+
+
+def on_stage(name: str, binary: str, load: str, envoy: str | None, play: Callable[["Stage"], None]) -> int:
+    """Plays on a stage of its own, which is cleared in the end; gives the exit code."""
+    with tempfile.TemporaryDirectory(prefix=f"verdigris-{name}-") as directory:
+        Path(directory).chmod(0o755)  # nginx reads its files with fewer rights than ours
+        stage = Stage(Path(directory), binary, load, envoy)
+        try:
+            stage.start_origins()
+            play(stage)
+        except Trouble as trouble:
+            print(trouble, file=sys.stderr)
+            return 1
+        finally:
+            stage.end_all()
+    return 0
 
 
 class Stage:

@@ -5,6 +5,7 @@
 
 target=${CARGO_TARGET_DIR:-$root/target}
 python=$(python_for_tests)
+export PYTHONPATH=$root/benches/compare:$root/tests/shared
 export PYTHONDONTWRITEBYTECODE=1 # leaves nothing in the work tree
 ulimit -n "$(ulimit -Hn)"        # a connection is a descriptor on each side of it
 

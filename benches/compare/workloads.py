@@ -4,8 +4,8 @@ import statistics
 from functools import partial
 from typing import Callable, NamedTuple
 
+from children import Trouble
 from clients import Done, h2load, load, wrk
-from processes import Trouble
 from stage import OURS, Proxy, Stage
 
 # Streams of 100 tokens, 20 ms apart: two seconds each, begun anew until the time is over.

@@ -5,17 +5,15 @@ What is looked for is the shape: a column that must not grow with the first one 
 
 import argparse
 import sys
-import tempfile
 import time
-from pathlib import Path
 from typing import Callable
 
 import admin
 import machine
 from clients import wrk
 from many import Many
-from processes import Child, Trouble
-from stage import OURS, Proxy, Stage
+from processes import Child
+from stage import OURS, Proxy, Stage, on_stage
 
 SECONDS = 3
 KIB = 1024
@@ -24,20 +22,13 @@ BODIES = [0, 1, 64, KIB, 16 * KIB, 100 * KIB]
 
 def main() -> int:
     arguments = _arguments()
-    with tempfile.TemporaryDirectory(prefix="verdigris-growth-") as directory:
-        Path(directory).chmod(0o755)  # nginx reads its files with fewer rights than ours
-        stage = Stage(Path(directory), arguments.binary, arguments.load, None)
-        try:
-            stage.start_origins()
-            print("\n".join(machine.lines(stage, [OURS])))
-            for name in arguments.only:
-                KINDS[name](stage, arguments.most)
-        except Trouble as trouble:
-            print(trouble, file=sys.stderr)
-            return 1
-        finally:
-            stage.end_all()
-    return 0
+
+    def play(stage: Stage) -> None:
+        print("\n".join(machine.lines(stage, [OURS])))
+        for name in arguments.only:
+            KINDS[name](stage, arguments.most)
+
+    return on_stage("growth", arguments.binary, arguments.load, None, play)
 
 
 def _arguments() -> argparse.Namespace:

@@ -1,13 +1,6 @@
 //! Events as they happen, as server-sent events.
 
-use std::{
-    convert::Infallible,
-    fmt,
-    pin::Pin,
-    sync::Arc,
-    task::{Context, Poll},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use axum::{
     body::{Body, Bytes},
@@ -15,7 +8,6 @@ use axum::{
     http::{HeaderName, header},
     response::{IntoResponse, Response},
 };
-use http_body::Frame;
 use tokio::{
     sync::{
         broadcast::{self, error::RecvError},
@@ -24,7 +16,10 @@ use tokio::{
     time::{Instant, MissedTickBehavior, interval_at},
 };
 
-use super::shared::{Shared, Stopping};
+use super::{
+    frames::Frames,
+    shared::{Shared, Stopping},
+};
 use crate::api::Event;
 
 /// Events from here on. Each has a name, the `kind`, and one line of JSON. A reader that is too slow gets an event
@@ -73,27 +68,6 @@ async fn pump(mut events: broadcast::Receiver<Event>, frames: mpsc::Sender<Bytes
 /// JSON has no raw line breaks, so that one `data` line will do.
 fn frame(name: &str, data: &str) -> Bytes {
     Bytes::from(format!("event: {name}\ndata: {data}\n\n"))
-}
-
-/// A body that is fed through a queue.
-struct Frames(mpsc::Receiver<Bytes>);
-
-impl http_body::Body for Frames {
-    type Data = Bytes;
-    type Error = Infallible;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        self.0.poll_recv(context).map(|bytes| bytes.map(|bytes| Ok(Frame::data(bytes))))
-    }
-}
-
-impl fmt::Debug for Frames {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Frames")
-    }
 }
 
 /// Sent at once, so that intermediaries pass the head on; `retry` is how soon a browser comes back.

@@ -14,6 +14,7 @@ mod body;
 mod changes;
 mod drains;
 mod events;
+mod frames;
 mod generation;
 mod listen;
 mod openapi;
@@ -34,6 +35,8 @@ mod testing;
 mod tests;
 
 pub use actor::ACTOR_HEADER;
+#[cfg(test)]
+pub(crate) use frames::Frames;
 pub use listen::{BindError, Listener, bind};
 pub use openapi::document;
 pub use serve::serve;

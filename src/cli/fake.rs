@@ -6,19 +6,16 @@ use std::{
     convert::Infallible,
     net::TcpListener,
     path::Path,
-    pin::Pin,
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst},
     },
-    task::{Context, Poll},
     thread::JoinHandle,
     time::Duration,
 };
 
 use bytes::Bytes;
 use http::{HeaderMap, Request, Response};
-use http_body::Frame;
 use http_body_util::BodyExt;
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
@@ -29,7 +26,10 @@ use tokio::{
     sync::{mpsc, oneshot},
 };
 
-use crate::api::{DrainStatus, Event};
+use crate::{
+    admin::Frames,
+    api::{DrainStatus, Event},
+};
 
 /// An answer to give.
 pub(super) struct Canned {
@@ -267,25 +267,10 @@ fn drain(line: &str, shared: &Shared) -> Option<String> {
     Some(document)
 }
 
-/// A body that is fed through a queue; it ends with its sender.
-struct Frames(mpsc::Receiver<Bytes>);
-
 fn whole(status: u16, body: String) -> Response<Frames> {
     let (sender, frames) = mpsc::channel(FRAMES);
     sender.try_send(body.into()).unwrap();
     Response::builder().status(status).body(Frames(frames)).unwrap()
-}
-
-impl http_body::Body for Frames {
-    type Data = Bytes;
-    type Error = Infallible;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        self.0.poll_recv(context).map(|bytes| bytes.map(|bytes| Ok(Frame::data(bytes))))
-    }
 }
 
 /// More than any test says at once.

@@ -28,12 +28,33 @@ const CLIENTS: &[(Kind, usize)] = &[(Kind::Get, 2), (Kind::Post, 2), (Kind::Sse,
 
 /// One service whose gate has these keys, and a golden file beside the configuration.
 pub(crate) async fn start(blue: &Origin, green: &[&Origin], gate: &str, golden: &str) -> Proxy {
+    in_dir(&config(blue, green, gate), golden).await
+}
+
+async fn in_dir(config: &Config, golden: &str) -> Proxy {
     let dir = tempfile::tempdir().unwrap();
-    std::fs::write(dir.path().join("verdigris.toml"), config(blue, green, gate).text()).unwrap();
+    std::fs::write(dir.path().join("verdigris.toml"), config.text()).unwrap();
     std::fs::write(dir.path().join("golden.jsonl"), golden).unwrap();
     let proxy = Proxy::in_dir(dir).await;
     proxy.admin.until_healthy("iris").await;
     proxy
+}
+
+/// A server with a gRPC port of its own.
+type WithGrpc = (Origin, GrpcOrigin);
+
+async fn pairs() -> (WithGrpc, WithGrpc) {
+    (
+        (Origin::start("blue").await, GrpcOrigin::start("blue").await),
+        (Origin::start("green").await, GrpcOrigin::start("green").await),
+    )
+}
+
+/// The same as `start`, for such servers.
+async fn start_pairs(blue: &WithGrpc, green: &WithGrpc, golden: &str) -> Proxy {
+    let config = Config::pair_with_grpc((&blue.0, &blue.1), (&green.0, &green.1));
+    let config = config.service(|service| service.tables = format!("[service.gate]\n{WITH_GOLDEN}\n"));
+    in_dir(&config, golden).await
 }
 
 fn config(blue: &Origin, green: &[&Origin], gate: &str) -> Config {
@@ -136,12 +157,7 @@ async fn an_answer_of_a_gibibyte_is_given_up() {
 /// `checks::ask`, trailers are lost.
 #[tokio::test]
 async fn golden_requests_speak_grpc_too() {
-    let (blue, green) = (Origin::start("blue").await, Origin::start("green").await);
-    let (blue_grpc, green_grpc) = (GrpcOrigin::start("blue").await, GrpcOrigin::start("green").await);
-    let dir = tempfile::tempdir().unwrap();
-    let config = Config::pair_with_grpc((&blue, &blue_grpc), (&green, &green_grpc));
-    let config = config.service(|service| service.tables = format!("[service.gate]\n{WITH_GOLDEN}\n"));
-    std::fs::write(dir.path().join("verdigris.toml"), config.text()).unwrap();
+    let (blue, green) = pairs().await;
     let call = |name, method, message, expect| {
         format!(
             "{{\"name\": \"{name}\", \"request\": {{\"grpc\": {{\"method\": \"/test.Echo/{method}\", \"base64\": \"{message}\"}}}}, \"expect\": {expect}}}\n"
@@ -150,9 +166,7 @@ async fn golden_requests_speak_grpc_too() {
     // "hello", and "green:hello".
     let golden = call("unary", "Unary", "aGVsbG8=", "{\"message_base64\": \"Z3JlZW46aGVsbG8=\"}")
         + &call("fails", "Fail", "aGVsbG8=", "{\"grpc_status\": 5}");
-    std::fs::write(dir.path().join("golden.jsonl"), golden).unwrap();
-    let proxy = Proxy::in_dir(dir).await;
-    proxy.admin.until_healthy("iris").await;
+    let proxy = start_pairs(&blue, &green, &golden).await;
     let (result, said) = step(&proxy.switch("green").await["gate"], "golden");
     assert_eq!((result.as_str(), said.contains("2 of 2")), ("pass", true), "{said}");
     let reply = proxy.admin.try_switch("iris", json!({"to": "blue"})).await;
@@ -211,33 +225,26 @@ fn grpc_metadata(output: &str, datatype: &str) -> Vec<u8> {
 /// server says of them is not compared, or a server without the method is refused.
 #[tokio::test]
 async fn a_green_that_changes_the_contract_over_grpc_is_refused() {
-    let (blue, green) = (Origin::start("blue").await, Origin::start("green").await);
-    let (blue_grpc, green_grpc) = (GrpcOrigin::start("blue").await, GrpcOrigin::start("green").await);
-    let dir = tempfile::tempdir().unwrap();
-    let config = Config::pair_with_grpc((&blue, &blue_grpc), (&green, &green_grpc));
-    let config = config.service(|service| service.tables = format!("[service.gate]\n{WITH_GOLDEN}\n"));
-    std::fs::write(dir.path().join("verdigris.toml"), config.text()).unwrap();
+    let (blue, green) = pairs().await;
     let golden = r#"{"name": "infer", "request": {"grpc": {"method": "/inference.GRPCInferenceService/ModelInfer", "message": {"model_name": "iris", "inputs": []}}}, "expect": {}}"#;
-    std::fs::write(dir.path().join("golden.jsonl"), golden).unwrap();
-    let proxy = Proxy::in_dir(dir).await;
-    proxy.admin.until_healthy("iris").await;
+    let proxy = start_pairs(&blue, &green, golden).await;
     let test = || async { proxy.admin.call("POST", "/v1/services/iris/slots/green/test", None).await.json };
     let describe = |origin: &GrpcOrigin, said: Vec<u8>| *origin.shared.description.lock().unwrap() = Some(said);
 
     let (result, said) = step(&test().await["gate"], "contract");
     assert_eq!(result, "skipped", "{said}");
     assert!(said.contains("ModelMetadata of iris: answered UNIMPLEMENTED"), "{said}");
-    describe(&blue_grpc, grpc_metadata("label", "INT64"));
+    describe(&blue.1, grpc_metadata("label", "INT64"));
     let (result, said) = step(&refused(&proxy).await["gate"], "contract");
     assert_eq!(
         (result.as_str(), said.contains("answered UNIMPLEMENTED, but the active slot says")),
         ("fail", true),
         "{said}"
     );
-    describe(&green_grpc, grpc_metadata("label", "FP32"));
+    describe(&green.1, grpc_metadata("label", "FP32"));
     let (_, said) = step(&refused(&proxy).await["gate"], "contract");
     assert!(said.contains("ModelMetadata of iris: the output \"label\" was INT64, is FP32"), "{said}");
-    describe(&green_grpc, grpc_metadata("label", "INT64"));
+    describe(&green.1, grpc_metadata("label", "INT64"));
     let reply = proxy.switch("green").await;
     let (result, said) = step(&reply["gate"], "contract");
     assert_eq!((result.as_str(), said.contains("1 input and 1 output, as before")), ("pass", true), "{said}");

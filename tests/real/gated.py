@@ -5,8 +5,8 @@ import json
 from pathlib import Path
 from typing import Iterator
 
+from children import Ports
 from model_server import ModelServer
-from processes import Ports
 from switcher import Verdigris
 
 EVERY = 4

@@ -6,7 +6,8 @@ import time
 from pathlib import Path
 from typing import Self
 
-from processes import Child, Trouble
+from children import Trouble
+from processes import Child
 from records import Record, read_records
 
 WORKERS = {

@@ -12,7 +12,8 @@ from pathlib import Path
 import grpc
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
-from processes import Child, Ports, Trouble, wait_until
+from children import Ports, Trouble
+from processes import Child, wait_until
 
 START_SECONDS = 90
 STOP_SECONDS = 30

@@ -1,21 +1,13 @@
-"""Child processes that cannot outlive the test, and ports that nothing else takes."""
+"""Child processes that cannot outlive the test."""
 
-import ctypes
-import random
 import signal
-import socket
 import subprocess
 import time
 from pathlib import Path
 from typing import Callable
 
-_PR_SET_PDEATHSIG = 1
-# Loaded here, since little is safe between fork and exec.
-_LIBC = ctypes.CDLL(None)
+from children import Trouble, die_with_parent
 
-
-class Trouble(Exception):
-    """The test cannot go on: something did not start, or did not end."""
 
 
 class Child:
@@ -26,7 +18,7 @@ class Child:
         popen = {"stdin": subprocess.DEVNULL} | popen
         with log.open("ab") as output:
             self._process = subprocess.Popen(
-                command, stdout=output, stderr=output, preexec_fn=_die_with_parent, **popen
+                command, stdout=output, stderr=output, preexec_fn=_end_with_us, **popen
             )
 
     @property
@@ -77,34 +69,5 @@ def wait_until(what: str, seconds: float, holds: Callable[[], bool], child: Chil
     return time.monotonic() - begin
 
 
-class Ports:
-    """Hands out free ports below the range from which the kernel takes clients' ports.
-
-    A server that is stopped and started again wants its port back; from the clients' range, some connection of the load
-    could have taken it meanwhile.
-    """
-
-    def __init__(self) -> None:
-        self._taken: set[int] = set()
-
-    def take(self) -> int:
-        for _ in range(1000):
-            port = random.randint(20_000, 32_000)
-            if port not in self._taken and _is_free(port):
-                self._taken.add(port)
-                return port
-        raise Trouble("no free port between 20000 and 32000")
-
-
-def _is_free(port: int) -> bool:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-    return True
-
-
-def _die_with_parent() -> None:
-    _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+def _end_with_us() -> None:
+    die_with_parent(signal.SIGKILL)

@@ -16,13 +16,13 @@ import time
 from pathlib import Path
 from typing import Iterator, NamedTuple
 
+from children import Ports, Trouble
 import gated
 from generator import Load
 from model_server import ModelServer
-from processes import Ports, Trouble
 from records import Change, Record, judge
 from report import Report
-from switcher import REFUSED, Reply, State, Verdigris
+from switcher import REFUSED, Reply, Verdigris
 from training import Trained, train
 
 VERSIONS = {"blue": "v1", "green": "v2"}

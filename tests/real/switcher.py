@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
+from children import Ports, Trouble
 from model_server import ModelServer
-from processes import Child, Ports, Trouble, wait_until
+from processes import Child, wait_until
 
 START_SECONDS = 30
 COMMAND_SECONDS = 60

@@ -16,7 +16,7 @@ use crate::{
 /// Tell whether a slot is safe to delete, and wait for it.
 ///
 /// Exit code 0 means that it is safe to delete; 3 that it is not, or not in time; 2 that --wait would be in vain,
-/// because the slot is active and nothing moves traffic away from it.
+/// because the slot is active and nothing moves traffic away from it, or because it takes previews.
 #[derive(Clone, Debug, ClapArgs)]
 pub struct DrainArgs {
     /// The service's name.

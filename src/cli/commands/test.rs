@@ -40,6 +40,10 @@ pub(in crate::cli) async fn run(args: &TestArgs, session: &mut Session<'_>) -> R
         let answer = session.client.change(Method::POST, &path, Some(&request), Duration::ZERO).await?;
         return conclude(&answer, true, session);
     }
+    session.goes_on = Some(format!(
+        "the gate ends with this command; one that goes on without it: verdigris test {} {} --no-wait",
+        args.service, args.slot
+    ));
     let answer = ask(&args.service, args.slot, session).await?;
     conclude(&answer, false, session)
 }
@@ -50,10 +54,6 @@ pub(super) async fn ask(
     slot: Slot,
     session: &mut Session<'_>,
 ) -> Result<Answer<TestReply>, CliError> {
-    session.goes_on = Some(format!(
-        "the gate may go on at the proxy; to see how it stands: verdigris status {service}; to stop it: \
-         verdigris cancel {service} {slot}"
-    ));
     let client = session.client();
     let path = path(service, slot);
     let work = client.change(Method::POST, &path, None::<&()>, Duration::ZERO);
