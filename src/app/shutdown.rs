@@ -67,8 +67,9 @@ impl Signals {
         loop {
             tokio::select! {
                 _ = self.hangup.recv() => {
-                    // The outcome is in the log and the status.
-                    drop(handle.reload("signal SIGHUP".to_owned()).await);
+                    // The outcome is in the log and the status. Its gates may take minutes, in which other signals count.
+                    let handle = handle.clone();
+                    tokio::spawn(async move { drop(handle.reload("signal SIGHUP".to_owned()).await) });
                     continue;
                 }
                 _ = self.terminate.recv() => {}

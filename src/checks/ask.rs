@@ -64,7 +64,7 @@ pub(super) fn address<'e>(endpoint: &'e Endpoint, request: &Request) -> Result<&
     target.ok_or("the endpoint has no address that speaks gRPC")
 }
 
-/// Sends one request on a connection of its own. Ends within `bounds.timeout` and the connect time-out. Dropping the
+/// Sends one request on a connection of its own. Ends within `bounds.timeout`, connecting included. Dropping the
 /// future closes the connection.
 ///
 /// # Errors
@@ -78,6 +78,8 @@ pub(super) async fn ask(
     let asked = Instant::now();
     let connecting = Line::open(target, settings.timeouts.connect.min(bounds.timeout)).await;
     let mut line = connecting.map_err(|reason| Unanswered { reason, took: asked.elapsed() })?;
+    // The time that connecting took is a part of it.
+    let bounds = Bounds { timeout: bounds.timeout.saturating_sub(asked.elapsed()), ..bounds };
     line.ask(target, request, settings, bounds).await
 }
 
@@ -219,7 +221,7 @@ async fn take(body: &mut Incoming, into: &mut Taken, sent: Instant, bytes_max: u
             Ok(data) if (into.body.len() + data.len()) as u64 > bytes_max => return AnswerEnd::TooLong(bytes_max),
             Ok(data) => {
                 into.body.extend_from_slice(&data);
-                into.arrivals.push(Arrival { until: into.body.len(), at: sent.elapsed() });
+                Arrival { until: into.body.len(), at: sent.elapsed() }.note(&mut into.arrivals);
             }
             Err(other) => into.trailers.extend(other.into_trailers().unwrap_or_default()),
         }
@@ -233,7 +235,7 @@ fn in_words(error: &hyper::Error) -> String {
 }
 
 /// What was left of a limit is told without its nanoseconds.
-fn whole_millis(duration: Duration) -> Duration {
+pub(super) fn whole_millis(duration: Duration) -> Duration {
     Duration::from_millis(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX))
 }
 

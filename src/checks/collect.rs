@@ -3,16 +3,16 @@
 use std::{sync::Arc, time::Duration};
 
 use super::{
-    ask::{Bounds, ask},
+    ask::{Bounds, address, ask},
     golden::{Answer, Request},
 };
 use crate::{
-    config::settings::{ServiceSettings, UpstreamProtocol},
+    config::settings::ServiceSettings,
     upstream::{Endpoint, Target},
 };
 
 /// Sends a request to one of the endpoints: the `turn`-th of those that can take it, which spreads many of them. Ends within
-/// `timeout` and the connect time-out; an answer whose head came is one, however it ends. Dropping the future gives it up.
+/// `timeout`; an answer whose head came is one, however it ends. Dropping the future gives it up.
 ///
 /// # Errors
 /// Why there is no answer.
@@ -24,17 +24,10 @@ pub async fn collect(
     timeout: Duration,
     answer_bytes_max: u64,
 ) -> Result<Answer, String> {
-    let targets: Vec<&Target> = endpoints.iter().filter_map(|endpoint| target(endpoint, request)).collect();
+    let targets: Vec<&Target> = endpoints.iter().filter_map(|endpoint| address(endpoint, request).ok()).collect();
     let Some(target) = targets.get(turn % targets.len().max(1)) else {
         let protocol = if request.is_grpc() { "gRPC" } else { "HTTP" };
         return Err(format!("no endpoint of the slot has an address that speaks {protocol}"));
     };
     ask(target, request, settings, Bounds { timeout, answer_bytes_max }).await.map_err(|none| none.reason)
-}
-
-fn target<'e>(endpoint: &'e Endpoint, request: &Request) -> Option<&'e Target> {
-    if !request.is_grpc() {
-        return endpoint.http();
-    }
-    endpoint.grpc().filter(|target| target.protocol() == UpstreamProtocol::H2c)
 }

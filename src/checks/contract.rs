@@ -12,7 +12,7 @@ use http::{HeaderMap, Method, uri::PathAndQuery};
 use super::{
     ask::{Bounds, address, ask},
     gate::{Finding, Gate},
-    golden::{Case, ModelMetadata, Request},
+    golden::{Case, ModelMetadata, Request, cut, one_line},
     terms::{Terms, Unread},
 };
 use crate::{api::EndpointHealth, config::settings::ServiceSettings, upstream::Endpoint};
@@ -36,7 +36,7 @@ pub(super) async fn contract(gate: &Gate) -> Finding {
                     [] => format!("{question}: {agreed}, as before"),
                     broken => {
                         kept = false;
-                        format!("{question}: {}", broken.join("; "))
+                        format!("{question}: {}", shortened(broken))
                     }
                 },
                 Err(unread) => {
@@ -48,6 +48,15 @@ pub(super) async fn contract(gate: &Gate) -> Finding {
         }
     }
     if compared { Finding::of(kept, evidence) } else { Finding::skipped(nothing(&evidence)) }
+}
+
+/// The first differences; a server must not fill the journal with them.
+fn shortened(broken: &[String]) -> String {
+    let mut text = broken.iter().take(DIFFERENCES_SHOWN).map(|one| cut(&one_line(one))).collect::<Vec<_>>().join("; ");
+    if broken.len() > DIFFERENCES_SHOWN {
+        let _infallible = write!(text, "; and {} more", broken.len() - DIFFERENCES_SHOWN);
+    }
+    text
 }
 
 fn nothing(evidence: &[String]) -> String {
@@ -147,6 +156,7 @@ fn model_of(path: &str) -> Option<String> {
 }
 
 const MODELS: &str = "/v1/models";
+const DIFFERENCES_SHOWN: usize = 5;
 /// A slot that hangs must not use up the time of the gate that lets traffic leave it.
 const ACTIVE_ASKED_MAX: usize = 3;
 const TIMEOUT_MAX: Duration = Duration::from_secs(5);

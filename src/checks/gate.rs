@@ -76,14 +76,17 @@ pub async fn run_gate(gate: Gate, progress: &Progress) -> GateReport {
     if gate.demand == Demand::EveryEndpoint {
         // What is sent ends a little before the limit, so that the report can still say what did not come.
         let until = run.until - (limit / 10).min(REPORT_SPARE);
-        if gate.settings.gate.contract && !gate.active.is_empty() {
-            run.step("contract", contract(&gate)).await;
+        match without_contract(&gate) {
+            None => run.step("contract", contract(&gate)).await,
+            Some(why) => run.pass_over("contract", why).await,
         }
-        if let Some(set) = &gate.golden {
-            run.step("golden", rehearse(&gate, set, until, progress)).await;
+        match &gate.golden {
+            Some(set) => run.step("golden", rehearse(&gate, set, until, progress)).await,
+            None => run.pass_over("golden", WITHOUT_GOLDEN).await,
         }
-        if !gate.settings.gate.warm_up.is_zero() {
-            run.step("warm_up", warm_up(&gate, until, progress)).await;
+        match gate.settings.gate.warm_up.is_zero() {
+            false => run.step("warm_up", warm_up(&gate, until, progress)).await,
+            true => run.pass_over("warm_up", WITHOUT_WARM_UP).await,
         }
     }
     let passed = run.steps.iter().all(|step| step.result != StepResult::Fail);
@@ -117,11 +120,27 @@ impl Run<'_> {
         self.steps.push(step);
     }
 
+    /// Reports a step that is not configured, or has nothing to do.
+    async fn pass_over(&mut self, name: &str, why: &str) {
+        self.step(name, async { Finding::skipped(why) }).await;
+    }
+
     fn late(&self) -> Finding {
         let limit = humantime::format_duration(self.limit);
         Finding::of(false, vec![format!("not done within the {limit} of service.gate.timeout")])
     }
 }
+
+/// Why there is no contract to keep.
+pub(super) fn without_contract(gate: &Gate) -> Option<&'static str> {
+    if !gate.settings.gate.contract {
+        return Some("service.gate.contract is false");
+    }
+    gate.active.is_empty().then_some("there is no other slot that serves, to compare with")
+}
+
+pub(super) const WITHOUT_GOLDEN: &str = "service.gate.golden names no file";
+pub(super) const WITHOUT_WARM_UP: &str = "service.gate.warm_up is zero";
 
 pub(super) fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)

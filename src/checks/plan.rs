@@ -1,6 +1,6 @@
 //! What a gate would do, without doing it.
 
-use super::gate::{Demand, Gate};
+use super::gate::{Demand, Gate, WITHOUT_GOLDEN, WITHOUT_WARM_UP, without_contract};
 use crate::{api::PlannedStep, config::settings::HttpProbe};
 
 /// The steps that [`run_gate`](super::run_gate) would take, in their order and in words; one that is not configured says
@@ -39,18 +39,15 @@ fn readiness(gate: &Gate) -> String {
 }
 
 fn contract(gate: &Gate) -> String {
-    if !gate.settings.gate.contract {
-        return "skipped: service.gate.contract is false".to_owned();
-    }
-    if gate.active.is_empty() {
-        return "skipped: there is no other slot that serves, to compare with".to_owned();
+    if let Some(why) = without_contract(gate) {
+        return format!("skipped: {why}");
     }
     let active: Vec<_> = gate.active.iter().map(|endpoint| endpoint.settings.to_string()).collect();
     format!("what each endpoint says of its models is compared with what {} says", active.join(" or "))
 }
 
 fn golden(gate: &Gate) -> String {
-    let Some(set) = &gate.golden else { return "skipped: service.gate.golden names no file".to_owned() };
+    let Some(set) = &gate.golden else { return format!("skipped: {WITHOUT_GOLDEN}") };
     let file = gate.settings.gate.golden.as_ref().map(|path| path.display().to_string()).unwrap_or_default();
     let (cases, endpoints) = (set.cases().len(), gate.endpoints.len());
     let requests = counted(cases, "golden request");
@@ -61,7 +58,7 @@ fn warm_up(gate: &Gate) -> String {
     let settings = &gate.settings.gate;
     if gate.warm_up.is_none() || settings.warm_up.is_zero() {
         return match settings.warm_up.is_zero() {
-            true => "skipped: service.gate.warm_up is zero".to_owned(),
+            true => format!("skipped: {WITHOUT_WARM_UP}"),
             false => "skipped: service.gate names no golden or warm_up_requests file".to_owned(),
         };
     }

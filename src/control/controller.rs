@@ -90,7 +90,13 @@ pub(super) struct Open {
 }
 
 /// Who waits for a reload.
-pub(super) type ReloadWaiter = (String, Option<oneshot::Sender<Result<ReloadReply, Problem>>>);
+#[derive(Debug)]
+pub(super) struct ReloadWaiter {
+    pub(super) actor: String,
+    /// The file is to be read even if its content is known, because of the files that it names.
+    pub(super) anew: bool,
+    pub(super) reply: Option<oneshot::Sender<Result<ReloadReply, Problem>>>,
+}
 
 pub(super) struct Controller {
     pub(super) config_path: PathBuf,
@@ -206,10 +212,9 @@ impl Controller {
             }
             Message::Tested { end, noted } => self.tested(end, noted),
             Message::Reload { actor, named_file, reply } => {
-                if named_file {
-                    self.applied = None;
-                }
-                self.reload_asked(actor, reply).await;
+                // Who asks has the files that the file names read anew, too.
+                let anew = named_file || reply.is_some();
+                self.reload_asked(ReloadWaiter { actor, anew, reply }).await;
             }
             Message::ReloadGated(gate) => self.reload_gated(*gate).await,
             Message::Endpoint(news) => self.endpoint_news(news),
@@ -236,9 +241,7 @@ impl Controller {
             switch::Ask::Replace { .. } => Action::Slot,
         };
         let op = self.new_op();
-        if let Some(older) = older.and_then(|older| self.open.get_mut(&older.op)) {
-            older.ended_by = Some(format!("superseded by a newer {}, which {actor} asked for", asked_for(action)));
-        }
+        let overtaken = format!("superseded by a newer {}, which {actor} asked for", asked_for(action));
         let open = Open {
             reply: Some(reply),
             action,
@@ -254,8 +257,14 @@ impl Controller {
         };
         self.open.insert(op, open);
         let event = switch::Event::Asked { op, ask, if_generation, force, supersede };
-        let effects = self.entries.get_mut(&name).map(|entry| entry.machine.step(event));
-        self.carry_out(&name, effects.unwrap_or_default()).await;
+        let effects = self.entries.get_mut(&name).map(|entry| entry.machine.step(event)).unwrap_or_default();
+        // A request that is refused itself takes nobody's place.
+        if let Some(older) = older.filter(|older| effects.contains(&switch::Effect::StopGate(older.op)))
+            && let Some(older) = self.open.get_mut(&older.op)
+        {
+            older.ended_by = Some(overtaken);
+        }
+        self.carry_out(&name, effects).await;
         if background {
             self.answer_early(&name, op);
         }

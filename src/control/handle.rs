@@ -254,8 +254,10 @@ impl Handle {
     /// Returns when the slot is safe to delete, or the service is gone.
     async fn drained(&self, name: &str, slot: Slot) {
         let mut overview = self.inner.overview.clone();
-        while let Ok(view) = self.view(name) {
+        loop {
+            // Marked first: what changes while the view is read is not to be missed.
             overview.mark_unchanged();
+            let Ok(view) = self.view(name) else { return };
             // What takes previews drains only when it is emptied; to wait for that leads nowhere.
             let only_previews = view.takes_previews(slot) && !view.slots[slot].is_draining();
             if view.drain(slot).safe_to_delete || only_previews {
@@ -296,7 +298,7 @@ impl Handle {
             let hint = format!("switch to {} first", slot.other());
             return Err(Problem::new(ProblemKind::Refused, message).hint(hint));
         }
-        if request.cut_after.is_some() && view.takes_previews(slot) {
+        if request.cut_after.is_some() && view.takes_previews(slot) && !view.slots[slot].is_draining() {
             let message = format!("slot {slot} of service {name} stands by and takes previews; it does not drain");
             return Err(Problem::new(ProblemKind::Refused, message).hint("empty the slot first"));
         }
@@ -360,7 +362,7 @@ impl Handle {
         let _ = self.send(Message::Reload { actor, named_file: true, reply: None }).await;
     }
 
-    /// The golden files that are in force, by service.
+    /// The files that the gates in force name.
     pub fn golden_files(&self) -> Vec<PathBuf> {
         let overview = self.overview();
         overview
@@ -377,6 +379,9 @@ impl Handle {
     pub fn readiness(&self) -> Result<(), String> {
         if self.inner.stopping.load(Relaxed) {
             return Err("shutting down".to_owned());
+        }
+        if self.inner.inbox.is_closed() {
+            return Err("the control plane ended unexpectedly; see the log, and restart".to_owned());
         }
         match (self.inner.workers.ended(), self.inner.workers.len()) {
             (0, _) => Ok(()),

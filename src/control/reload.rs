@@ -6,8 +6,6 @@ use std::{
     sync::Arc,
 };
 
-use tokio::sync::oneshot;
-
 use super::{
     clock,
     controller::{Controller, ReloadWaiter, StartError},
@@ -126,12 +124,8 @@ impl Controller {
         format!("file {}", name.to_string_lossy())
     }
 
-    pub(super) async fn reload_asked(
-        &mut self,
-        actor: String,
-        reply: Option<oneshot::Sender<Result<ReloadReply, Problem>>>,
-    ) {
-        self.reloads_waiting.push_back((actor, reply));
+    pub(super) async fn reload_asked(&mut self, waiter: ReloadWaiter) {
+        self.reloads_waiting.push_back(waiter);
         self.give_up_outdated().await;
         self.next_reload().await;
     }
@@ -142,9 +136,8 @@ impl Controller {
             && let Some(waiter) = self.reloads_waiting.pop_front()
         {
             let (path, listeners) = (self.config_path.clone(), self.tls.clone());
-            // Who asks has the files that the file names read anew; the watch has seen this one change, and may have been
-            // overtaken by somebody who asked.
-            let known = self.applied.clone().filter(|_| waiter.1.is_none() && self.refused.is_none());
+            // The watch has seen this file change, and may have been overtaken by somebody who asked.
+            let known = self.applied.clone().filter(|_| !waiter.anew && self.refused.is_none());
             match tokio::task::spawn_blocking(move || read(&path, &listeners, known.as_deref())).await {
                 Ok((_, Ok(None))) => {}
                 Ok((_, Ok(Some(NamedFiles { loaded, listeners, tls, golden, previews })))) => {
@@ -201,7 +194,8 @@ impl Controller {
         } else if missing.is_empty() {
             self.apply(plan, job).await;
         } else {
-            job.trials = self.start_reload_gates(job.op, missing, &job.waiter.0);
+            job.trials.retain(|trial| missing.iter().all(|one| one.service != trial.service));
+            job.trials.extend(self.start_reload_gates(job.op, missing, &job.waiter.actor));
             self.reload = Some(job);
             self.show();
         }
@@ -296,7 +290,7 @@ impl Controller {
         self.tell_reload(&job, &changes, &needs_restart);
         lines.into_iter().for_each(|line| self.announce(Event::Change(line)));
         self.announce(Event::Reload { at: clock::now(), ok: true, problems: Vec::new() });
-        if let Some(reply) = job.waiter.1 {
+        if let Some(reply) = job.waiter.reply {
             drop(reply.send(Ok(ReloadReply { changes, needs_restart })));
         }
     }
@@ -315,7 +309,7 @@ impl Controller {
     }
 
     fn tell_reload(&self, job: &ReloadJob, changes: &[String], needs_restart: &[String]) {
-        let actor = &job.waiter.0;
+        let actor = &job.waiter.actor;
         tracing::info!(%actor, changes = changes.len(), "The config file was applied: {}.", if changes.is_empty() { "nothing to change".to_owned() } else { changes.join("; ") });
         for words in needs_restart {
             tracing::warn!("{words}");
@@ -390,7 +384,7 @@ impl Controller {
         self.show();
         let known = self.refused.as_ref() == Some(&content);
         self.refused = Some(content);
-        if known && waiter.1.is_none() {
+        if known && waiter.reply.is_none() {
             return;
         }
         self.around.registry.reload("refused");
@@ -398,7 +392,7 @@ impl Controller {
             tracing::error!("The config file is refused, the old settings serve on: {problem}");
         }
         self.announce(Event::Reload { at: clock::now(), ok: false, problems: problems.clone() });
-        if let Some(reply) = waiter.1 {
+        if let Some(reply) = waiter.reply {
             let message = format!("{} is refused: {}", self.config_path.display(), problems.join("; "));
             let mut problem =
                 Problem::new(ProblemKind::Invalid, message).hint("nothing changed; correct the file and reload");

@@ -27,7 +27,7 @@ pub(super) struct ReloadJob {
     pub(super) since: String,
     /// Those that have run.
     pub(super) gates: Vec<ReloadGate>,
-    /// Those that run.
+    /// Their runs, kept to the end: until then what they are for is under way.
     pub(super) trials: Vec<ReloadTrial>,
     pub(super) listeners: PreparedListeners,
     pub(super) tls: TlsClients,
@@ -40,7 +40,7 @@ impl ReloadJob {
     pub(super) fn preparing(&self, service: &ServiceName, active: Slot) -> Option<Preparing> {
         let trial = self.trials.iter().find(|trial| trial.service == *service)?;
         let seen = trial.trial.seen().clone();
-        Some(Preparing::by_file(active, trial.slot, &self.waiter.0, &self.since, seen))
+        Some(Preparing::by_file(active, trial.slot, &self.waiter.actor, &self.since, seen))
     }
 
     pub(super) fn tested(&self, service: &ServiceName, contents: &SlotSettings) -> Option<&GateReport> {
@@ -62,11 +62,12 @@ impl Controller {
         for trial in job.trials {
             trial.trial.stop("the config file has changed again");
         }
+        self.show();
         tracing::warn!(
-            actor = job.waiter.0,
+            actor = job.waiter.actor,
             "The config file changed again while its gates ran; the newer one is taken."
         );
-        if let Some(reply) = job.waiter.1 {
+        if let Some(reply) = job.waiter.reply {
             let message = format!("{} changed again while its gates ran", self.config_path.display());
             let problem = Problem::new(ProblemKind::Cancelled, message);
             drop(reply.send(Err(problem.hint("the newer content is taken; look at status"))));
@@ -75,14 +76,14 @@ impl Controller {
 
     pub(super) async fn reload_gated(&mut self, gate: ReloadGate) {
         let Some(job) = self.reload.as_mut().filter(|job| job.op == gate.op) else { return };
-        job.trials.retain(|trial| trial.service != gate.service);
+        job.trials.iter_mut().filter(|trial| trial.service == gate.service).for_each(|trial| trial.is_done = true);
         let entry = self.entries.get_mut(&gate.service);
         if let Some(books) = entry.map(|entry| &mut entry.slots[gate.slot])
             && books.contents == gate.contents
         {
             books.note_test(gate.report.clone());
         }
-        let (service, others) = (gate.service.clone(), !job.trials.is_empty());
+        let (service, others) = (gate.service.clone(), job.trials.iter().any(|trial| !trial.is_done));
         job.gates.push(gate);
         if others {
             return self.show_one(&service);

@@ -180,7 +180,7 @@ impl Controller {
                 // A controller that has ended reads no files.
                 let _ = inbox.send(Message::ReloadGated(Box::new(gate))).await;
             });
-            ReloadTrial { service: name, slot, trial }
+            ReloadTrial { service: name, slot, trial, is_done: false }
         };
         gates.into_iter().map(start).collect()
     }
@@ -200,12 +200,13 @@ pub(super) struct PlannedGate {
     pub(super) gate: Gate,
 }
 
-/// A gate of a reload that runs.
+/// A gate of a reload that runs, or has run.
 #[derive(Debug)]
 pub(super) struct ReloadTrial {
     pub(super) service: ServiceName,
     pub(super) slot: Slot,
     pub(super) trial: Running,
+    pub(super) is_done: bool,
 }
 
 /// The whole gate of these endpoints, with what the service is.

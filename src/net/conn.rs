@@ -12,6 +12,9 @@ use std::{
 /// Time over which resets are counted.
 const RESETS_WINDOW_MS: u64 = 10_000;
 
+/// A connection without a request rests after this long: two ticks, far longer than it takes to build its buffers anew.
+const REST_AFTER_MS: u64 = 200;
+
 /// What a connection does, as far as its time limits care.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Doing {
@@ -203,10 +206,11 @@ impl ClientConn {
         self.resting.load(Relaxed)
     }
 
-    /// True if its task could let go of its buffers: HTTP/1.1, no request is open, the last one is known to have been
-    /// read to its very end, and nothing waits to be written.
+    /// True if its task may let go of its buffers: HTTP/1.1, no request has been open for a while, the last one is known to
+    /// have been read to its very end, and nothing waits to be written.
     pub(super) fn may_rest(&self) -> bool {
         self.doing() == Doing::Idle
+            && self.for_ms() >= REST_AFTER_MS
             && !self.resting.load(Relaxed)
             && self.is_http1()
             && self.expects_head_at(self.read.load(Relaxed))

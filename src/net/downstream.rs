@@ -89,14 +89,6 @@ impl Downstream {
         self.stream.as_ref().is_some_and(|stream| stream.in_clear().is_some())
     }
 
-    /// Puts bytes back that were read and not used; they will be looked at again.
-    pub(super) fn unread(&mut self, bytes: Bytes) {
-        if !bytes.is_empty() {
-            self.read -= bytes.len() as u64;
-            self.early = bytes.into();
-        }
-    }
-
     /// Ready when there is something to be read, be it the end. Cancel-safe.
     pub(super) fn poll_word(&self, cx: &mut Context<'_>) -> Poll<()> {
         match &self.stream {

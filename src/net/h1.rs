@@ -115,10 +115,14 @@ where
             }
         }
         let parts = conn.into_parts()?;
-        let mut stream = parts.io.into_inner();
+        let stream = parts.io.into_inner();
         if rests {
+            // Bytes of a request's body that nobody took would be read as a head by the next spell: such a connection ends.
+            if !parts.read_buf.is_empty() {
+                watched.conn.must_linger();
+                return None;
+            }
             watched.conn.set_resting(true);
-            stream.unread(parts.read_buf);
             return Some(Resting { stream, service: parts.service });
         }
         if let Some(kind) = timed_out.or(stream.refused()) {

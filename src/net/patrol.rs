@@ -21,9 +21,6 @@ use slab::Slab;
 use super::conn::{ClientConn, Doing};
 use crate::config::settings::Limits;
 
-/// A connection without a request rests after this long: two ticks, far longer than it takes to build its buffers anew.
-const REST_AFTER_MS: u64 = 200;
-
 /// What a connection's task is told to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Order {
@@ -95,7 +92,7 @@ impl Patrol {
                 Doing::Head => limits.header_timeout,
                 Doing::Idle => limits.idle_timeout,
             };
-            if post.conn.for_ms() >= REST_AFTER_MS && post.conn.may_rest() {
+            if post.conn.may_rest() {
                 post.give(Order::Rest);
             }
             let doing_for = Duration::from_millis(post.conn.for_ms());

@@ -261,16 +261,18 @@ fn copy(tee: &Tee, frame: &Frame<Bytes>) {
     }
 }
 
-/// hyper passes an HTTP/2 error code on to the client. Two of them would be lies: NO_ERROR says that the answer is
-/// complete, REFUSED_STREAM that nothing was done (RFC 9113 sections 7 and 8.1); INTERNAL_ERROR takes their place.
 /// Trailers end their hop as heads do: HTTP/2 would reset the stream for such a field (RFC 9113 section 8.2.2).
 fn without_hop_fields(mut frame: Frame<Bytes>) -> Frame<Bytes> {
     if let Some(trailers) = frame.trailers_mut() {
+        // An answer's trailers have no use for it, and it would bring a `Connection` along.
+        trailers.remove(http::header::TE);
         headers::end_hop(trailers);
     }
     frame
 }
 
+/// hyper passes an HTTP/2 error code on to the client. Two of them would be lies: NO_ERROR says that the answer is
+/// complete, REFUSED_STREAM that nothing was done (RFC 9113 sections 7 and 8.1); INTERNAL_ERROR takes their place.
 fn broken(error: hyper::Error) -> AnswerBroken {
     let mut cause = std::error::Error::source(&error);
     while let Some(source) = cause {

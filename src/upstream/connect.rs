@@ -98,8 +98,12 @@ impl Target {
         Self { url: url.clone(), authority, place, tls, keeps_connections: AtomicBool::new(false) }
     }
 
-    /// Takes in whether an answer left its connection open (RFC 9112 section 9.3).
+    /// Takes in whether an answer left its connection open (RFC 9112 section 9.3). Refusals and errors do not count: they
+    /// may be closed where others are not, or come from something in front of the server.
     pub fn note_answer(&self, head: &http::Response<impl Sized>) {
+        if !head.status().is_success() {
+            return;
+        }
         let closes = head.headers().get_all(http::header::CONNECTION).iter().any(|value| {
             value.as_bytes().split(|byte| *byte == b',').any(|token| token.trim_ascii().eq_ignore_ascii_case(b"close"))
         });
@@ -237,6 +241,9 @@ mod tests {
             assert!(!target.keeps_connections(), "nothing is known yet");
             target.note_answer(&Response::builder().version(version).header("connection", field).body(()).unwrap());
             assert_eq!(target.keeps_connections(), keeps, "{version:?} {field}");
+            let other = if keeps { "close" } else { "keep-alive" };
+            target.note_answer(&Response::builder().status(404).header("connection", other).body(()).unwrap());
+            assert_eq!(target.keeps_connections(), keeps, "a refusal says nothing");
         }
     }
 }

@@ -140,16 +140,18 @@ async fn a_gate_ends_at_its_limit_when_the_server_hangs() {
     assert!(said.contains("0 of 3") && said.contains("nothing within"), "{said}");
 }
 
-/// Fails when: in `checks::ask`, `take` reads on after the limit, or does not look at the length that is told.
+/// One tells its length, the other has neither a length nor an end. Fails when: in `checks::ask`, `take` does not count what
+/// has come, or neither that nor what was told.
 #[tokio::test]
-async fn an_answer_of_a_gibibyte_is_given_up() {
+async fn answers_without_measure_are_given_up() {
     let (blue, green) = (Origin::start("blue").await, Origin::start("green").await);
     let big = r#"{"golden": 1, "answer_max": "1 MiB"}
 {"name": "big", "request": {"path": "/x?do=big&bytes=1073741824"}, "expect": {}}
+{"name": "endless", "request": {"path": "/x?do=sse&n=1000000000"}, "expect": {}}
 "#;
     let proxy = start(&blue, &[&green], WITH_GOLDEN, big).await;
     let (_, said) = step(&refused(&proxy).await["gate"], "golden");
-    assert!(said.contains("an answer longer than 1048576 bytes"), "{said}");
+    assert_eq!(said.matches("an answer longer than 1048576 bytes").count(), 2, "{said}");
     assert!(green.shared.written.load(SeqCst) < 64 << 20, "what the sockets hold, and no more");
 }
 

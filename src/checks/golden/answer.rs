@@ -31,6 +31,17 @@ pub struct Arrival {
     pub at: Duration,
 }
 
+impl Arrival {
+    /// Puts an arrival behind the others. A stream of tiny parts must not cost more to time than to keep: of very many, the
+    /// last one stands for all that came after.
+    pub fn note(self, arrivals: &mut Vec<Self>) {
+        if arrivals.len() >= ARRIVALS_MAX {
+            arrivals.pop();
+        }
+        arrivals.push(self);
+    }
+}
+
 /// How it ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AnswerEnd {
@@ -77,3 +88,6 @@ impl Answer {
         )
     }
 }
+
+/// Arrivals that are kept of one answer.
+const ARRIVALS_MAX: usize = 16_384;

@@ -21,7 +21,7 @@ pub(super) fn json(value: &Value) -> String {
     }
 }
 
-pub(super) fn cut(text: &str) -> String {
+pub(in crate::checks) fn cut(text: &str) -> String {
     let shown: String = text.chars().take(TEXT_CHARS_MAX).collect();
     if shown.len() < text.len() { shown + "…" } else { shown }
 }
@@ -38,7 +38,7 @@ pub(super) fn number(number: f64) -> String {
 }
 
 /// Without control characters, so that an answer cannot write lines of its own into a report.
-pub(super) fn one_line(text: &str) -> String {
+pub(in crate::checks) fn one_line(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 

@@ -32,6 +32,7 @@ mod tests;
 
 pub use answer::{Answer, AnswerEnd, Arrival};
 pub use case::Case;
+pub(super) use evidence::{cut, one_line};
 pub use file::Set;
 pub use given::Given;
 pub use grpc::{ModelMetadata, TensorMetadata};

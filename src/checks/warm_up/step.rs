@@ -13,6 +13,7 @@ use super::{
     sample::choose,
 };
 use crate::checks::{
+    ask::whole_millis,
     gate::{Finding, Gate},
     golden::Set,
     progress::Progress,
@@ -169,11 +170,6 @@ impl Told {
         };
         self.progress.detail(words);
     }
-}
-
-/// What is left of a limit is told without its nanoseconds.
-fn whole_millis(duration: Duration) -> Duration {
-    Duration::from_millis(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX))
 }
 
 /// Failures that are told of each endpoint.

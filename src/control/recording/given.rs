@@ -4,9 +4,9 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::{task::JoinSet, time::Instant};
 
-use super::{Outcome, Run, Tally, Terms, add};
+use super::{Outcome, Run, Tally, Terms, add, well};
 use crate::{
-    api::{EndpointHealth, Problem, RecordEnd},
+    api::{Problem, RecordEnd},
     checks::{
         collect,
         golden::{Answer, Given, Recorded, Recorder, Redaction, Request},
@@ -49,7 +49,7 @@ pub(super) async fn record(
         }
         for answered in ask_all(&asking, batch, sent).await {
             match answered {
-                Ok(exchange) => recorder = add(recorder, exchange).await?.0,
+                Ok(exchange) => recorder = add(recorder, exchange, &mut tally).await?,
                 Err((name, reason)) => tally.add(reason, Some(name)),
             }
         }
@@ -100,12 +100,6 @@ impl Asking {
         let bytes_max = given.answer_bytes_max.min(ANSWER_BYTES_MAX);
         collect(&self.endpoints, turn, request, &self.settings, timeout, bytes_max).await
     }
-}
-
-/// Those that are healthy; all of them if none is.
-fn well(endpoints: &[Arc<Endpoint>]) -> Vec<Arc<Endpoint>> {
-    let healthy: Vec<_> = endpoints.iter().filter(|one| one.health() == EndpointHealth::Healthy).cloned().collect();
-    if healthy.is_empty() { endpoints.to_vec() } else { healthy }
 }
 
 const AT_ONCE: usize = 4;

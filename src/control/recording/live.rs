@@ -7,7 +7,7 @@ use tokio::{
     time::{Instant, MissedTickBehavior, interval, sleep_until},
 };
 
-use super::{Outcome, Run, Tally, Terms, add};
+use super::{Outcome, Run, Tally, Terms, add, well};
 use crate::{
     api::{Problem, ProblemKind, RecordEnd},
     checks::{
@@ -37,7 +37,8 @@ pub(super) async fn record(
     let Some(mut outlet) = outlet else {
         return Err(Problem::new(ProblemKind::Busy, format!("the traffic of slot {slot} is being copied already")));
     };
-    let mut desk = Desk { view, slot, terms, repeat, run, recorder: Some(Recorder::new(terms.redaction.clone())) };
+    let recorder = Some(Recorder::new(terms.redaction.clone()));
+    let mut desk = Desk { view, slot, terms, repeat, run, recorder, tally: Tally::default(), turn: 0 };
     let until = Instant::now() + terms.timeout;
     let mut left = std::pin::pin!(slot_left(handle.inner.overview.clone(), view, slot));
     let mut look = interval(LOOK_EVERY);
@@ -57,16 +58,16 @@ pub(super) async fn record(
     while !full && let Some(copied) = outlet.draw_waiting() {
         full = desk.take(copied, until).await?;
     }
-    let (counts, mut tally) = (outlet.counts(), Tally::default());
+    let counts = outlet.counts();
     drop(outlet);
     run.seen(counts.seen, counts.matching);
     // What still runs when there is enough is not missed.
     let is_missed = |(why, _): &(Omission, u64)| !full || *why != Omission::Unfinished;
     for (why, count) in counts.omitted.into_iter().filter(is_missed) {
-        tally.add_many(why.in_words().to_owned(), count, None);
+        desk.tally.add_many(why.in_words().to_owned(), count, None);
     }
     let recorder = desk.recorder.ok_or_else(lost)?;
-    Ok(Outcome { ended: if full { RecordEnd::Done } else { ended }, recorder, tally })
+    Ok(Outcome { ended: if full { RecordEnd::Done } else { ended }, recorder, tally: desk.tally })
 }
 
 /// Where copies become lines.
@@ -78,6 +79,9 @@ struct Desk<'a> {
     run: &'a Run,
     /// Away while it works.
     recorder: Option<Recorder>,
+    tally: Tally,
+    /// Requests that were sent again: each goes to the next endpoint.
+    turn: usize,
 }
 
 impl Desk<'_> {
@@ -86,9 +90,10 @@ impl Desk<'_> {
         let recorder = self.recorder.take().ok_or_else(lost)?;
         let mut exchange = recorded(copied);
         if self.repeat {
-            exchange.again = self.again(&exchange.request, recorder.count(), until).await;
+            self.turn += 1;
+            exchange.again = self.again(&exchange.request, self.turn, until).await;
         }
-        let (recorder, _) = add(recorder, exchange).await?;
+        let recorder = add(recorder, exchange, &mut self.tally).await?;
         let count = recorder.count();
         self.recorder = Some(recorder);
         self.run.recorded(count);
@@ -99,9 +104,9 @@ impl Desk<'_> {
     async fn again(&self, request: &Request, turn: usize, until: Instant) -> Option<Answer> {
         let request = self.terms.redaction.replayable(request).ok()?;
         let left = until.saturating_duration_since(Instant::now());
-        let (endpoints, settings) = (&self.view.slots[self.slot].endpoints, &self.view.settings);
+        let (endpoints, settings) = (well(&self.view.slots[self.slot].endpoints), &self.view.settings);
         let limit = left.clamp(Duration::from_millis(1), REPEAT_TIMEOUT);
-        collect(endpoints, turn, &request, settings, limit, BOUNDS.answer_bytes_max as u64).await.ok()
+        collect(&endpoints, turn, &request, settings, limit, BOUNDS.answer_bytes_max as u64).await.ok()
     }
 }
 

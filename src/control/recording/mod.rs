@@ -7,13 +7,14 @@ mod run;
 mod tally;
 mod terms;
 
-use std::time::Instant;
+use std::{sync::Arc, time::Instant};
 
 use super::{handle::Handle, overview::ServiceView};
 use crate::{
-    api::{Problem, ProblemKind, RecordEnd, RecordProgress, RecordReply, RecordRequest},
-    checks::golden::{Recorded, Recorder},
+    api::{EndpointHealth, Problem, ProblemKind, RecordEnd, RecordProgress, RecordReply, RecordRequest},
+    checks::golden::{LeftOut, Recorded, Recorder},
     ids::Slot,
+    upstream::Endpoint,
 };
 
 pub(super) use run::Recordings;
@@ -49,11 +50,8 @@ impl Handle {
             Source::Live { wanted, repeat } => live::record(self, &view, slot, &terms, (wanted, *repeat), &run).await?,
             Source::Given { requests, repeat } => given::record(&view, slot, &terms, (requests, *repeat), &run).await?,
         };
-        let Outcome { ended, recorder, mut tally } = outcome;
+        let Outcome { ended, recorder, tally } = outcome;
         let recording = recorder.finish();
-        for one in recording.left_out {
-            tally.add(one.reason, Some(one.name));
-        }
         run.done(recording.count);
         let file = if recording.count > 0 { recording.text } else { String::new() };
         let RecordProgress { seen, matching, .. } = run.progress();
@@ -95,14 +93,24 @@ fn refuse_without_source(view: &ServiceView, slot: Slot, terms: &Terms) -> Resul
     Ok(())
 }
 
-/// Adds an exchange on a thread where it may take its time. Says whether it is in the file.
-async fn add(mut recorder: Recorder, mut exchange: Recorded) -> Result<(Recorder, bool), Problem> {
-    blocking(move || {
+/// Adds an exchange on a thread where it may take its time; one that is left out is counted.
+async fn add(mut recorder: Recorder, mut exchange: Recorded, tally: &mut Tally) -> Result<Recorder, Problem> {
+    let (recorder, added) = blocking(move || {
         exchange.prefer_plain();
         let added = recorder.add(&exchange);
         (recorder, added)
     })
-    .await
+    .await?;
+    if let Err(LeftOut { name, reason }) = added {
+        tally.add(reason, Some(name));
+    }
+    Ok(recorder)
+}
+
+/// Those that are healthy; all of them if none is.
+fn well(endpoints: &[Arc<Endpoint>]) -> Vec<Arc<Endpoint>> {
+    let healthy: Vec<_> = endpoints.iter().filter(|one| one.health() == EndpointHealth::Healthy).cloned().collect();
+    if healthy.is_empty() { endpoints.to_vec() } else { healthy }
 }
 
 /// Does what may take its time on a thread for that.

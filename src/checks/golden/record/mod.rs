@@ -41,6 +41,7 @@ pub struct Recording {
     pub text: String,
     /// How many requests are in it.
     pub count: usize,
+    /// Filled by [`Set::record`] only: a [`Recorder`] hands out what it leaves out.
     pub left_out: Vec<LeftOut>,
 }
 
@@ -68,8 +69,11 @@ impl Recorder {
     }
 
     /// Adds an exchange: status, tensors within a ten-thousandth, embeddings by cosine, a text only where the same request
-    /// gives the same text; else what kind of answer it is. False if it is left out. Blocks for as long as that takes.
-    pub fn add(&mut self, exchange: &Recorded) -> bool {
+    /// gives the same text; else what kind of answer it is. Blocks for as long as that takes.
+    ///
+    /// # Errors
+    /// It is left out, and nothing is kept of it.
+    pub fn add(&mut self, exchange: &Recorded) -> Result<(), LeftOut> {
         let name = self.unique(name_of(exchange));
         let line = worth_keeping(exchange).and_then(|()| line::write(&name, exchange, &self.redaction));
         match line {
@@ -77,12 +81,11 @@ impl Recorder {
                 self.recording.text.push_str(&line);
                 self.recording.text.push('\n');
                 self.recording.count += 1;
-                return true;
+                Ok(())
             }
-            Ok(_) => self.leave_out(name, "the file would be longer than 30 MiB".to_owned()),
-            Err(reason) => self.leave_out(name, reason),
+            Ok(_) => Err(self.leave_out(name, "the file would be longer than 30 MiB".to_owned())),
+            Err(reason) => Err(self.leave_out(name, reason)),
         }
-        false
     }
 
     /// How many requests are in it.
@@ -94,8 +97,10 @@ impl Recorder {
         self.recording
     }
 
-    fn leave_out(&mut self, name: String, reason: String) {
-        self.recording.left_out.push(LeftOut { name, reason });
+    /// Its name is free again: a recording may leave out millions.
+    fn leave_out(&mut self, name: String, reason: String) -> LeftOut {
+        self.names.remove(&name);
+        LeftOut { name, reason }
     }
 
     fn unique(&mut self, wanted: String) -> String {
@@ -117,10 +122,8 @@ impl Set {
     /// Writes a golden file of all these exchanges; see [`Recorder::add`].
     pub fn record(exchanges: &[Recorded], redaction: &Redaction) -> Recording {
         let mut recorder = Recorder::new(redaction.clone());
-        for exchange in exchanges {
-            recorder.add(exchange);
-        }
-        recorder.finish()
+        let left_out = exchanges.iter().filter_map(|exchange| recorder.add(exchange).err()).collect();
+        Recording { left_out, ..recorder.finish() }
     }
 }
 
