@@ -137,11 +137,6 @@ impl Exchange {
         self.held.borrow().clone()
     }
 
-    /// The lease it has.
-    pub(super) fn lease(&self) -> Option<Lease> {
-        self.held.borrow().as_ref().map(|held| held.lease.clone())
-    }
-
     /// Calls `look` with the slot it has, without cloning it.
     pub(super) fn with_held<T>(&self, look: impl FnOnce(&Held) -> T) -> Option<T> {
         self.held.borrow().as_ref().map(look)

@@ -58,13 +58,13 @@ async fn pass(
     if let Some(rules) = &held.service.service.preview {
         preview::keep_token(rules, &mut head.headers);
     }
-    exchange.hold(held);
+    exchange.hold(held.clone());
     let upgrade = headers::upgrade_wanted(head.version, &head.headers);
     headers::end_hop(&mut head.headers);
     headers::join_cookies(&mut head.headers);
     headers::add_via(&mut head.headers, head.version);
     headers::set_forwarding(&mut head.headers, exchange);
-    forward::forward(exchange, head, body, upgrade).await
+    forward::forward(exchange, head, body, held, upgrade).await
 }
 
 /// A gRPC call: HTTP/2, and a content type of gRPC's own; gRPC-Web is ordinary HTTP.

@@ -13,7 +13,7 @@ use std::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
-    task::{Context, Poll, Waker},
+    task::{Context, Poll, Waker, ready},
 };
 
 use hyper::upgrade::Upgraded;
@@ -77,13 +77,13 @@ impl Wire {
 impl AsyncRead for Wire {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
-        let result = Pin::new(&mut self.stream).poll_read(cx, buf);
+        let result = ready!(Pin::new(&mut self.stream).poll_read(cx, buf));
         let bytes = buf.filled().len() - before;
         add(&self.facts.read, bytes);
-        if bytes == 0 && result.is_ready() {
+        if bytes == 0 {
             self.facts.tell_write_failures();
         }
-        result
+        Poll::Ready(result)
     }
 }
 
