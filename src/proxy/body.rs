@@ -14,6 +14,7 @@ use hyper::body::Incoming;
 
 use super::{answer, exchange::Exchange, headers};
 use crate::{
+    net::moment,
     shadow::Tee,
     telemetry::FailureKind,
     upstream::{
@@ -239,7 +240,7 @@ impl Relay {
     /// The last byte has been handed over.
     fn finish(&mut self) {
         let Some(open) = self.open.take() else { return };
-        let now = Instant::now();
+        let now = moment();
         open.exchange.completed(now);
         if let Some(tee) = &open.tee {
             tee.finish();

@@ -18,7 +18,7 @@ use super::{
     worker::Worker,
 };
 use crate::{
-    net::ClientConn,
+    net::{ClientConn, moment},
     telemetry::{AccessRecord, FailureKind},
     upstream::{Expectation, Place, lease::Lease},
 };
@@ -161,7 +161,7 @@ impl Exchange {
         self.status.set(status);
         self.client.conn.begin_answer();
         if from_upstream {
-            let elapsed = self.started.elapsed();
+            let elapsed = moment().saturating_duration_since(self.started);
             self.with_held(|held| held.slot.table.metrics.first_byte(self.worker.index, elapsed));
         }
     }

@@ -1,6 +1,6 @@
 //! The handler: one call per request, from its head to the head of its answer.
 
-use std::{convert::Infallible, rc::Rc, time::Instant};
+use std::{convert::Infallible, rc::Rc};
 
 use http::{Request, Response, header};
 use hyper::body::Incoming;
@@ -14,6 +14,7 @@ use super::{
     forward, forwards, headers, http2, preview, route,
     worker::Worker,
 };
+use crate::net::moment;
 
 /// Answers one request. Never fails: a failure is an answer too. Dropping the future cancels the upstream request.
 ///
@@ -24,7 +25,7 @@ pub(super) fn handle(
     client: &Rc<Client>,
     request: Request<Incoming>,
 ) -> impl Future<Output = Result<Response<AnswerBody>, Infallible>> + use<> {
-    let started = Instant::now();
+    let started = moment();
     let (mut head, body) = request.into_parts();
     let exchange = Exchange::new(worker, client, &head, &body, is_grpc(&head), started);
     async move {

@@ -276,8 +276,16 @@ impl Conn {
         request: Request<RequestBody>,
     ) -> impl Future<Output = Result<Response<Incoming>, SendError>> {
         match self {
-            Conn::H1(conn) => Sending::new(true, conn.facts(), || Sent::H1 { sent: conn.send(request) }),
-            Conn::H2(stream) => Sending::new(false, stream.facts(), || Sent::H2 { sent: stream.send(request) }),
+            Conn::H1(conn) => {
+                let before = conn.facts().snapshot();
+                let sent = Sent::H1 { sent: conn.send(request) };
+                Sending { sent, facts: conn.facts(), before, has_wire_alone: true }
+            }
+            Conn::H2(stream) => {
+                let before = stream.facts().snapshot();
+                let sent = Sent::H2 { sent: stream.send(request) };
+                Sending { sent, facts: stream.facts(), before, has_wire_alone: false }
+            }
         }
     }
 
