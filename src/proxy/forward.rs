@@ -15,6 +15,7 @@ use super::{
     assign,
     body::AnswerBody,
     exchange::{Exchange, Held},
+    headers,
     interrupt::{interrupted, until_interrupt},
     outcome, replay, retry, rewrite, turn,
 };
@@ -139,6 +140,9 @@ impl Courier<'_> {
     /// nothing (RFC 9110 section 10.1.1). Other expectations are the server's to judge.
     fn take_expectation(&mut self) {
         let Some(head) = &mut self.head else { return };
+        if !headers::has(&head.headers, &header::EXPECT) {
+            return;
+        }
         let expects = head.headers.get(header::EXPECT);
         if !expects.is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue")) {
             return;

@@ -6,7 +6,7 @@ use super::{
     answer::{Failure, internal},
     exchange::Held,
     forward::Courier,
-    interim, retry, rewrite,
+    headers, interim, retry, rewrite,
 };
 use crate::{
     telemetry::FailureKind,
@@ -30,14 +30,15 @@ impl Courier<'_> {
             }
         } else {
             head.version = Version::HTTP_11;
-            if self.body.is_some() && !head.headers.contains_key(header::CONTENT_LENGTH) {
+            let has_length = headers::has(&head.headers, &header::CONTENT_LENGTH);
+            if self.body.is_some() && !has_length {
                 // The HTTP library would send a GET without its body otherwise.
                 head.headers.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
             }
-            if self.body.is_none() && expects_body(&head) && !head.headers.contains_key(header::CONTENT_LENGTH) {
+            if self.body.is_none() && expects_body(&head) && !has_length {
                 head.headers.insert(header::CONTENT_LENGTH, HeaderValue::from_static("0"));
             }
-            if !head.headers.contains_key(header::HOST)
+            if !headers::has(&head.headers, &header::HOST)
                 && let Some(target) = pool.target()
             {
                 let host =
