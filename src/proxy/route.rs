@@ -171,16 +171,8 @@ fn origin_form(uri: &Uri) -> Result<Uri, Failure> {
 
 /// The index of the service that takes the request.
 pub(super) fn find(table: &Table, request: &Parts) -> Option<usize> {
-    let host = request.headers.get(header::HOST).map_or(&b""[..], HeaderValue::as_bytes);
-    let host = std::str::from_utf8(host).unwrap_or_default();
-    table.routes.find(RequestView { host: without_port(host), path: request.uri.path(), headers: &request.headers })
-}
-
-fn without_port(host: &str) -> &str {
-    match host.rfind(':') {
-        Some(colon) if !host[colon..].contains(']') => &host[..colon],
-        Some(_) | None => host,
-    }
+    let host = headers::first(&request.headers, &header::HOST).map_or(&b""[..], HeaderValue::as_bytes);
+    table.routes.find(RequestView { host, path: request.uri.path(), headers: &request.headers })
 }
 
 #[cfg(test)]
@@ -302,13 +294,6 @@ mod tests {
                     proptest::prop_assert!(framings.iter().filter(|name| parts.headers.contains_key(*name)).count() <= 1);
                 }
             }
-        }
-    }
-
-    #[test]
-    fn ports_are_cut_off_for_routing() {
-        for (host, bare) in [("h", "h"), ("h:80", "h"), ("[::1]", "[::1]"), ("[::1]:80", "[::1]")] {
-            assert_eq!(without_port(host), bare);
         }
     }
 }
