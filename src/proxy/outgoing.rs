@@ -1,6 +1,10 @@
 //! The request as an upstream connection is to have it.
 
-use http::{HeaderValue, Request, Uri, Version, header, request::Parts};
+use http::{
+    HeaderValue, Request, Uri, Version, header,
+    request::Parts,
+    uri::{self, Authority, PathAndQuery, Scheme},
+};
 
 use super::{
     answer::{Failure, internal},
@@ -74,16 +78,25 @@ fn lend(head: &mut Parts) -> Parts {
     std::mem::replace(head, copy)
 }
 
+fn absolute(scheme: &str, authority: &[u8], path: Option<PathAndQuery>) -> Result<Uri, http::Error> {
+    let mut parts = uri::Parts::default();
+    parts.scheme = Some(Scheme::try_from(scheme)?);
+    parts.authority = Some(Authority::try_from(authority)?);
+    parts.path_and_query = Some(path.unwrap_or_else(|| PathAndQuery::from_static("/")));
+    Ok(Uri::from_parts(parts)?)
+}
+
 /// HTTP/2's form: the authority in the target, no `Host`.
 fn to_http2(head: &mut Parts, scheme: &str, default_authority: &str) -> Result<(), Failure> {
     let host = head.headers.remove(header::HOST);
-    let authority = host.as_ref().and_then(|host| host.to_str().ok()).unwrap_or(default_authority);
-    let target = head.uri.path_and_query().map_or("/", |target| target.as_str()).to_owned();
-    let uri = Uri::builder().scheme(scheme).authority(authority).path_and_query(target).build();
-    head.uri =
-        uri.map_err(|_invalid| Failure::new(FailureKind::BadRequest, "the request target cannot be sent over HTTP/2"))?;
+    let authority = host.as_ref().map_or(default_authority.as_bytes(), HeaderValue::as_bytes);
+    let path = std::mem::take(&mut head.uri).into_parts().path_and_query;
+    head.uri = absolute(scheme, authority, path)
+        .map_err(|_invalid| Failure::new(FailureKind::BadRequest, "the request target cannot be sent over HTTP/2"))?;
     head.version = Version::HTTP_2;
-    head.headers.remove(header::CONNECTION);
-    head.headers.remove(header::UPGRADE);
+    if headers::has(&head.headers, &header::CONNECTION) {
+        head.headers.remove(header::CONNECTION);
+        head.headers.remove(header::UPGRADE);
+    }
     Ok(())
 }

@@ -33,7 +33,7 @@ pub(super) fn normalise(request: &mut Parts, seen: Seen) -> Result<(), Failure> 
     }
     if let Some(host) = absolute {
         request.headers.insert(header::HOST, host);
-        request.uri = origin_form(&request.uri)?;
+        request.uri = origin_form(std::mem::take(&mut request.uri))?;
     }
     let is_server_wide = request.method == Method::OPTIONS && request.uri.path() == "*";
     if !request.uri.path().starts_with('/') && !is_server_wide {
@@ -162,11 +162,15 @@ fn is_port(text: &[u8]) -> bool {
     text.is_empty() || (text.iter().all(u8::is_ascii_digit) && in_range())
 }
 
-fn origin_form(uri: &Uri) -> Result<Uri, Failure> {
-    let target = uri.path_and_query().map_or("/", |target| target.as_str());
-    let target = if target.is_empty() { "/" } else { target };
-    let target = if target.starts_with('?') { format!("/{target}") } else { target.to_owned() };
-    target.parse().map_err(|_invalid| bad("the request target is not a path"))
+fn origin_form(uri: Uri) -> Result<Uri, Failure> {
+    match uri.into_parts().path_and_query {
+        Some(target) if target.as_str().starts_with('?') => {
+            format!("/{}", target.as_str()).parse().map_err(|_invalid| bad("the request target is not a path"))
+        }
+        // A path that was nothing but a fragment calls itself "/" too, but makes an empty target.
+        Some(target) if target.as_str() != "/" => Ok(target.into()),
+        Some(_) | None => Ok(Uri::default()),
+    }
 }
 
 /// The index of the service that takes the request.
