@@ -12,7 +12,11 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
-use super::{answer, exchange::Exchange, headers};
+use super::{
+    answer,
+    exchange::Exchange,
+    headers::{self, Seen},
+};
 use crate::{
     net::moment,
     shadow::Tee,
@@ -275,7 +279,8 @@ fn without_hop_fields(mut frame: Frame<Bytes>) -> Frame<Bytes> {
     if let Some(trailers) = frame.trailers_mut() {
         // An answer's trailers have no use for it, and it would bring a `Connection` along.
         trailers.remove(http::header::TE);
-        headers::end_hop(trailers);
+        let seen = Seen::of(trailers);
+        headers::end_hop(trailers, seen);
     }
     frame
 }

@@ -13,7 +13,8 @@ use http_body::Body as _;
 use hyper::body::Incoming;
 
 use super::{
-    deadline, headers,
+    deadline,
+    headers::{self, Seen},
     view::{LocalService, LocalSlot},
     worker::Worker,
 };
@@ -80,6 +81,7 @@ impl Exchange {
         worker: &Rc<Worker>,
         client: &Rc<Client>,
         request: &http::request::Parts,
+        seen: Seen,
         body: &Incoming,
         is_grpc: bool,
         started: Instant,
@@ -92,8 +94,9 @@ impl Exchange {
             method: request.method.clone(),
             path: request.uri.path().into(),
         });
+        let given = if seen.has(Seen::X_REQUEST_ID) { request.headers.get(headers::X_REQUEST_ID) } else { None };
         Rc::new(Self {
-            request_id: worker.request_ids.take_over(request.headers.get(headers::X_REQUEST_ID)),
+            request_id: worker.request_ids.take_over(given),
             worker: worker.clone(),
             client: client.clone(),
             started,

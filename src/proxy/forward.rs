@@ -16,6 +16,7 @@ use super::{
     assign,
     body::AnswerBody,
     exchange::{Exchange, Held},
+    headers,
     interrupt::{interrupted, until_interrupt},
     outcome, replay, retry, rewrite, turn,
 };
@@ -140,6 +141,9 @@ impl Courier<'_> {
     /// `Expect: 100-continue` goes to the server if there is a body to wait for and a client to be told; else it says
     /// nothing (RFC 9110 section 10.1.1). Other expectations are the server's to judge.
     fn take_expectation(&mut self) {
+        if !headers::has(&self.head.headers, &header::EXPECT) {
+            return;
+        }
         let expects = self.head.headers.get(header::EXPECT);
         if !expects.is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue")) {
             return;

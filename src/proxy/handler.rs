@@ -11,7 +11,9 @@ use super::{
     assign,
     body::AnswerBody,
     exchange::{Client, Exchange},
-    forward, forwards, headers, http2, preview, route,
+    forward, forwards,
+    headers::{self, Seen},
+    http2, preview, route,
     worker::Worker,
 };
 use crate::net::moment;
@@ -27,10 +29,11 @@ pub(super) fn handle(
 ) -> impl Future<Output = Result<Response<AnswerBody>, Infallible>> + use<> {
     let started = moment();
     let (mut head, body) = request.into_parts();
-    let exchange = Exchange::new(worker, client, &head, &body, is_grpc(&head), started);
+    let seen = Seen::of(&head.headers);
+    let exchange = Exchange::new(worker, client, &head, seen, &body, is_grpc(&head, seen), started);
     async move {
         let version = head.version;
-        let result = pass(&exchange, &mut head, body).await;
+        let result = pass(&exchange, &mut head, seen, body).await;
         let mut answer = result.unwrap_or_else(|failure| answer::failure(&exchange, &failure, version));
         if exchange.client.conn.is_closing() && version < http::Version::HTTP_2 {
             answer.headers_mut().insert(header::CONNECTION, http::HeaderValue::from_static("close"));
@@ -42,9 +45,10 @@ pub(super) fn handle(
 async fn pass(
     exchange: &Rc<Exchange>,
     head: &mut http::request::Parts,
+    seen: Seen,
     mut body: Incoming,
 ) -> Result<Response<AnswerBody>, Failure> {
-    route::normalise(head)?;
+    route::normalise(head, seen)?;
     if head.version == http::Version::HTTP_2 {
         let (fields_max, patience) = exchange.worker.head_limits();
         http2::check_count(&head.headers, fields_max)?;
@@ -60,17 +64,17 @@ async fn pass(
         preview::keep_token(rules, &mut head.headers);
     }
     exchange.hold(held.clone());
-    let upgrade = headers::upgrade_wanted(head.version, &head.headers);
-    headers::end_hop(&mut head.headers);
-    headers::join_cookies(&mut head.headers);
+    let upgrade = headers::upgrade_wanted(head.version, &head.headers, seen);
+    headers::end_hop(&mut head.headers, seen);
+    headers::join_cookies(&mut head.headers, seen);
     headers::add_via(&mut head.headers, head.version);
-    headers::set_forwarding(&mut head.headers, exchange);
+    headers::set_forwarding(&mut head.headers, seen, exchange);
     forward::forward(exchange, head, body, held, upgrade).await
 }
 
 /// A gRPC call: HTTP/2, and a content type of gRPC's own; gRPC-Web is ordinary HTTP.
-fn is_grpc(head: &http::request::Parts) -> bool {
-    if head.version != http::Version::HTTP_2 {
+fn is_grpc(head: &http::request::Parts, seen: Seen) -> bool {
+    if !seen.has(Seen::CONTENT_TYPE) || head.version != http::Version::HTTP_2 {
         return false;
     }
     let kind = head.headers.get(header::CONTENT_TYPE).map_or(&b""[..], http::HeaderValue::as_bytes);
@@ -92,7 +96,8 @@ mod tests {
             (http::Version::HTTP_11, "application/grpc", false),
         ] {
             let request = Request::builder().version(version).header(header::CONTENT_TYPE, kind).body(()).unwrap();
-            assert_eq!(is_grpc(&request.into_parts().0), grpc, "{version:?} {kind}");
+            let seen = Seen::of(request.headers());
+            assert_eq!(is_grpc(&request.into_parts().0, seen), grpc, "{version:?} {kind}");
         }
     }
 }

@@ -9,7 +9,8 @@ use super::{
     body::{AnswerBody, RelayParts},
     exchange::Held,
     forward::{Arrived, Courier},
-    headers, tunnel,
+    headers::{self, Seen},
+    tunnel,
 };
 use crate::{net, telemetry::FailureKind, upstream::lease::LeaseKind};
 
@@ -34,14 +35,15 @@ impl Courier<'_> {
             return Ok(tunnel::open(self.exchange, &held, answer.map(drop), client, upstream, in_flight));
         }
         let (mut head, incoming) = answer.into_parts();
-        let keep_alive = headers::keep_alive_timeout(&head.headers);
-        let closes = headers::says_close(&head.headers);
-        let mut reuse = arrival::settle(&mut head)?;
-        headers::end_hop(&mut head.headers);
+        let seen = Seen::of(&head.headers);
+        let keep_alive = headers::keep_alive_timeout(&head.headers, seen);
+        let closes = headers::says_close(&head.headers, seen);
+        let mut reuse = arrival::settle(&mut head, seen)?;
+        headers::end_hop(&mut head.headers, seen);
         let tee = self.copy_answer(&held, &head);
-        headers::edit(&mut head.headers, &held.service.service.settings.answer);
-        headers::disown(&mut head.headers);
-        headers::mark(&mut head.headers, self.exchange);
+        let seen = headers::edit_answer(&mut head.headers, seen, &held.service.service.settings.answer);
+        headers::disown(&mut head.headers, seen);
+        headers::mark(&mut head.headers, seen, self.exchange);
         head.version = Version::HTTP_11;
         self.classify(&held, &head.headers);
         self.exchange.answered(head.status.as_u16(), true);
@@ -88,7 +90,7 @@ impl Courier<'_> {
     /// Tells streams from single answers, for whoever waits for a drain.
     fn classify(&self, held: &Held, fields: &http::HeaderMap) {
         let request_open = self.exchange.is_grpc && self.body.as_ref().is_some_and(|body| !body.has_ended());
-        let kind = fields.get(header::CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
+        let kind = headers::first(fields, &header::CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
         let streams =
             [&b"text/event-stream"[..], b"application/x-ndjson", b"application/jsonl", b"multipart/x-mixed-replace"];
         if request_open || streams.iter().any(|stream| kind.starts_with(stream)) {
