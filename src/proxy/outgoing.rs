@@ -1,6 +1,6 @@
 //! The request as an upstream connection is to have it.
 
-use http::{HeaderValue, Request, Uri, Version, header, request::Parts};
+use http::{HeaderValue, Request, Version, header, request::Parts};
 
 use super::{
     answer::{Failure, internal},
@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     telemetry::FailureKind,
-    upstream::{Conn, Pool, RequestBody},
+    upstream::{Conn, Pool, RequestBody, declare_no_body, to_http2},
 };
 
 impl Courier<'_> {
@@ -22,7 +22,9 @@ impl Courier<'_> {
         if conn.speaks_http2() {
             let (scheme, default) =
                 pool.target().map_or(("http", "localhost"), |target| (target.scheme(), target.authority.as_str()));
-            to_http2(&mut head, scheme, default)?;
+            to_http2(&mut head, scheme, default).map_err(|_invalid| {
+                Failure::new(FailureKind::BadRequest, "the request target cannot be sent over HTTP/2")
+            })?;
             // hyper does not tell what an HTTP/2 server says before its answer.
             if let Some(expectation) = expectation {
                 head.headers.remove(header::EXPECT);
@@ -34,8 +36,8 @@ impl Courier<'_> {
                 // The HTTP library would send a GET without its body otherwise.
                 head.headers.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
             }
-            if self.body.is_none() && expects_body(&head) && !head.headers.contains_key(header::CONTENT_LENGTH) {
-                head.headers.insert(header::CONTENT_LENGTH, HeaderValue::from_static("0"));
+            if self.body.is_none() {
+                declare_no_body(&mut head);
             }
             if !head.headers.contains_key(header::HOST)
                 && let Some(target) = pool.target()
@@ -61,28 +63,8 @@ impl Courier<'_> {
     }
 }
 
-/// A server may take the lack of a length for a fault in these (RFC 9110 section 8.6), and HTTP/2 needs none.
-fn expects_body(head: &Parts) -> bool {
-    use http::Method;
-    [Method::POST, Method::PUT, Method::PATCH].contains(&head.method)
-}
-
 /// Gives the head away and keeps a copy.
 fn lend(head: &mut Parts) -> Parts {
     let copy = rewrite::copy(head);
     std::mem::replace(head, copy)
-}
-
-/// HTTP/2's form: the authority in the target, no `Host`.
-fn to_http2(head: &mut Parts, scheme: &str, default_authority: &str) -> Result<(), Failure> {
-    let host = head.headers.remove(header::HOST);
-    let authority = host.as_ref().and_then(|host| host.to_str().ok()).unwrap_or(default_authority);
-    let target = head.uri.path_and_query().map_or("/", |target| target.as_str()).to_owned();
-    let uri = Uri::builder().scheme(scheme).authority(authority).path_and_query(target).build();
-    head.uri =
-        uri.map_err(|_invalid| Failure::new(FailureKind::BadRequest, "the request target cannot be sent over HTTP/2"))?;
-    head.version = Version::HTTP_2;
-    head.headers.remove(header::CONNECTION);
-    head.headers.remove(header::UPGRADE);
-    Ok(())
 }

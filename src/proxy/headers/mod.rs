@@ -4,7 +4,6 @@
 //! an upstream's answer cannot pass for one of the proxy's own.
 //! Never: the body, the route, a decision about a replay.
 
-mod edits;
 mod forwarding;
 mod hop;
 mod marks;
@@ -14,11 +13,12 @@ mod text;
 
 use http::HeaderName;
 
-pub(super) use edits::edit;
 pub(super) use forwarding::{client_behind, set_forwarding};
 pub(super) use hop::{add_via, end_hop, join_cookies, keep_alive_timeout, says_close, upgrade_wanted};
 pub(super) use marks::{disown, mark};
 pub(super) use text::in_text;
+
+pub(super) use crate::upstream::edit;
 
 pub(super) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// The slot that a caller chooses; on answers, the one that served.

@@ -7,7 +7,7 @@ use http::HeaderMap;
 use crate::config::settings::HeaderEdits;
 
 /// Makes the edits. Costs nothing where there are none.
-pub(in crate::proxy) fn edit(fields: &mut HeaderMap, edits: &HeaderEdits) {
+pub fn edit(fields: &mut HeaderMap, edits: &HeaderEdits) {
     if edits.is_empty() {
         return;
     }
