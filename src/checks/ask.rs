@@ -1,4 +1,7 @@
-//! Requests of a gate to an endpoint, on connections that are opened as live traffic's are, read within bounds.
+//! Requests of a gate to an endpoint, changed and sent as live traffic is, read within bounds.
+//!
+//! The way upstream is the same as far as a server can tell: address, name look-up, TLS and the protocol's settings, the rules
+//! of `[service.request]`, the form of the head. The worker's pools are not used, for they belong to its thread.
 
 use std::{
     error::Error as _,
@@ -6,12 +9,12 @@ use std::{
 };
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, HeaderValue, Response, Version, header};
+use http::{HeaderMap, HeaderValue, Response, header};
 use http_body::Body as _;
 use http_body_util::{BodyExt as _, Full};
 use hyper::{
     body::Incoming,
-    client::conn::{http1, http2},
+    client::conn::{http1::SendRequest as Http1Sender, http2::SendRequest as Http2Sender},
 };
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::{
@@ -22,7 +25,7 @@ use tokio::{
 use super::golden::{Answer, AnswerEnd, Arrival, Request};
 use crate::{
     config::settings::{ServiceSettings, UpstreamProtocol},
-    upstream::{Endpoint, Target},
+    upstream::{self, Endpoint, Target, http1_builder, http2_builder},
 };
 
 /// How much may come of a request.
@@ -48,8 +51,8 @@ pub(super) struct Line {
 }
 
 enum Sender {
-    Http1(http1::SendRequest<Full<Bytes>>),
-    Http2(http2::SendRequest<Full<Bytes>>),
+    Http1(Http1Sender<Full<Bytes>>),
+    Http2(Http2Sender<Full<Bytes>>),
 }
 
 /// The address of the endpoint that takes such a request.
@@ -94,12 +97,12 @@ impl Line {
         let failed = |error| format!("no connection: {}", in_words(&error));
         let sender = match target.protocol() {
             UpstreamProtocol::Http1 => {
-                let (sender, connection) = http1::handshake(io).await.map_err(failed)?;
+                let (sender, connection) = http1_builder().handshake(io).await.map_err(failed)?;
                 carrier.spawn(async move { drop(connection.await) });
                 Sender::Http1(sender)
             }
             UpstreamProtocol::H2c => {
-                let shaken = http2::handshake(TokioExecutor::new(), io).await;
+                let shaken = http2_builder(TokioExecutor::new()).handshake(io).await;
                 let (sender, connection) = shaken.map_err(failed)?;
                 carrier.spawn(async move { drop(connection.await) });
                 Sender::Http2(sender)
@@ -108,7 +111,7 @@ impl Line {
         Ok(Self { sender, _carrier: carrier })
     }
 
-    /// Sends a request, with the service's edits of header fields, and reads what comes. An answer whose head came is an
+    /// Sends a request, by the service's rules, and reads what comes. An answer whose head came is an
     /// answer, however it ends. Ends within `bounds.timeout`. After dropping the future the line is of no more use.
     ///
     /// # Errors
@@ -154,32 +157,33 @@ impl Line {
     }
 }
 
-fn build(target: &Target, request: &Request, settings: &ServiceSettings) -> http::Result<http::Request<Full<Bytes>>> {
-    let rules = &settings.request;
-    let host = rules.host.as_ref().and_then(|host| host.to_str().ok()).unwrap_or(&target.authority);
-    let builder = http::Request::builder().method(request.method.clone());
-    let builder = match target.protocol() {
-        UpstreamProtocol::Http1 => builder.uri(request.path.as_str()).header(header::HOST, host),
-        UpstreamProtocol::H2c => {
-            builder.version(Version::HTTP_2).uri(format!("{}://{host}{}", target.scheme(), request.path))
-        }
-    };
-    let mut asked = builder.body(Full::new(request.body.clone()))?;
-    let fields = asked.headers_mut();
-    for (name, value) in &request.headers {
-        fields.append(name, value.clone());
+/// The request as live traffic brings it to this address: by the service's rules, in the protocol's form.
+///
+/// # Errors
+/// It cannot be sent there; why.
+fn build(target: &Target, request: &Request, settings: &ServiceSettings) -> Result<http::Request<Full<Bytes>>, String> {
+    let (mut head, ()) = http::Request::new(()).into_parts();
+    head.method.clone_from(&request.method);
+    head.uri = request.path.clone().into();
+    head.headers.clone_from(&request.headers);
+    let host = host(target, settings);
+    head.headers.insert(header::HOST, HeaderValue::from_str(host).map_err(|_odd| format!("the host {host:?}"))?);
+    head.headers.entry(header::USER_AGENT).or_insert(HeaderValue::from_static(USER_AGENT));
+    upstream::apply(&settings.request, &mut head)
+        .map_err(|invalid| format!("the path without its prefix: {invalid}"))?;
+    match target.protocol() {
+        UpstreamProtocol::Http1 if request.body.is_empty() => upstream::declare_no_body(&mut head),
+        UpstreamProtocol::Http1 => {}
+        UpstreamProtocol::H2c => upstream::to_http2(&mut head, target.scheme(), &target.authority)
+            .map_err(|invalid| format!("over HTTP/2: {invalid}"))?,
     }
-    fields.entry(header::USER_AGENT).or_insert(HeaderValue::from_static(USER_AGENT));
-    for name in &rules.headers.remove {
-        fields.remove(name);
-    }
-    for (name, value) in &rules.headers.set {
-        fields.insert(name, value.clone());
-    }
-    for (name, value) in &rules.headers.add {
-        fields.append(name, value.clone());
-    }
-    Ok(asked)
+    Ok(http::Request::from_parts(head, Full::new(request.body.clone())))
+}
+
+/// What clients have in `Host`, where the service takes no other; else the endpoint's own name. The service's rules may
+/// replace it.
+fn host<'h>(target: &'h Target, settings: &'h ServiceSettings) -> &'h str {
+    settings.rule.host.as_deref().filter(|host| !host.starts_with('*')).unwrap_or(&target.authority)
 }
 
 /// What was read so far.

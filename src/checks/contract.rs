@@ -8,6 +8,7 @@ use std::{
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, uri::PathAndQuery};
+use tokio::time::Instant as Deadline;
 
 use super::{
     ask::{Bounds, address, ask},
@@ -15,15 +16,23 @@ use super::{
     golden::{Case, ModelMetadata, Request, cut, one_line},
     terms::{Terms, Unread},
 };
-use crate::{api::EndpointHealth, config::settings::ServiceSettings, upstream::Endpoint};
+use crate::{
+    api::EndpointHealth,
+    config::settings::ServiceSettings,
+    upstream::{Endpoint, without_prefix},
+};
 
 /// Compares what the active slot says with what each endpoint says. Skipped where the active slot says nothing; an active
 /// slot that cannot be asked any more must not keep traffic from leaving it.
-pub(super) async fn contract(gate: &Gate) -> Finding {
-    let mut evidence = Vec::new();
-    let (mut compared, mut kept) = (false, true);
+///
+/// No question is asked after `until`, and one that is under way then has no answer. Dropping the future gives up what runs.
+pub(super) async fn contract(gate: &Gate, until: Deadline) -> Finding {
+    let mut evidence = Evidence::default();
+    let mut compared = false;
+    // Who does not answer is not asked again: that has failed, and would use up the time of the others.
+    let mut silent = BTreeSet::new();
     for question in questions(gate) {
-        let agreed = match agreed(gate, &question, &mut evidence).await {
+        let agreed = match agreed(gate, &question, until, &mut evidence).await {
             Ok(agreed) => agreed,
             Err(Silence::Nothing) => continue,
             // Nobody is there to ask about the other models, and waiting for it would use the gate's time up.
@@ -31,23 +40,61 @@ pub(super) async fn contract(gate: &Gate) -> Finding {
         };
         compared = true;
         for endpoint in &gate.endpoints {
-            let line = match terms(endpoint, &question, &gate.settings).await {
+            if silent.contains(&endpoint.id) {
+                continue;
+            }
+            let (is_kept, line) = match terms(endpoint, &question, &gate.settings, until).await {
                 Ok(offered) => match agreed.broken_by(&offered).as_slice() {
-                    [] => format!("{question}: {agreed}, as before"),
-                    broken => {
-                        kept = false;
-                        format!("{question}: {}", shortened(broken))
-                    }
+                    [] => (true, format!("{question}: {agreed}, as before")),
+                    broken => (false, format!("{question}: {}", shortened(broken))),
                 },
                 Err(unread) => {
-                    kept = false;
-                    format!("{question}: {unread}, but the active slot says {agreed}")
+                    if matches!(unread, Unread::Silent(_)) {
+                        silent.insert(endpoint.id);
+                    }
+                    (false, format!("{question}: {unread}, but the active slot says {agreed}"))
                 }
             };
-            evidence.push(format!("{}: {line}", endpoint.settings));
+            evidence.add(is_kept, format!("{}: {line}", endpoint.settings));
+        }
+        if silent.len() == gate.endpoints.len() {
+            break;
         }
     }
-    if compared { Finding::of(kept, evidence) } else { Finding::skipped(nothing(&evidence)) }
+    if compared { Finding::of(evidence.is_kept(), evidence.lines()) } else { Finding::skipped(nothing(evidence)) }
+}
+
+/// What was found, line by line.
+#[derive(Default)]
+struct Evidence {
+    /// Of terms that are not kept.
+    broken: Vec<String>,
+    others: Vec<String>,
+    /// How many more there were of either kind.
+    untold: usize,
+}
+
+impl Evidence {
+    fn add(&mut self, is_kept: bool, line: String) {
+        let lines = if is_kept { &mut self.others } else { &mut self.broken };
+        if lines.len() < LINES_SHOWN { lines.push(line) } else { self.untold += 1 }
+    }
+
+    fn is_kept(&self) -> bool {
+        self.broken.is_empty()
+    }
+
+    /// So many of them, what is broken first; a server with many models must not fill the journal.
+    fn lines(self) -> Vec<String> {
+        let mut lines = self.broken;
+        lines.extend(self.others);
+        let untold = self.untold + lines.len().saturating_sub(LINES_SHOWN);
+        lines.truncate(LINES_SHOWN);
+        if untold > 0 {
+            lines.push(format!("and {untold} more"));
+        }
+        lines
+    }
 }
 
 /// The first differences; a server must not fill the journal with them.
@@ -59,10 +106,11 @@ fn shortened(broken: &[String]) -> String {
     text
 }
 
-fn nothing(evidence: &[String]) -> String {
+fn nothing(evidence: Evidence) -> String {
     let mut text = "the active slot says nothing about its models".to_owned();
-    if !evidence.is_empty() {
-        let _infallible = write!(text, " ({})", evidence.join("; "));
+    let lines = evidence.lines();
+    if !lines.is_empty() {
+        let _infallible = write!(text, " ({})", lines.join("; "));
     }
     text
 }
@@ -76,30 +124,40 @@ enum Silence {
 }
 
 /// What the active slot says: the first of its endpoints that says something, healthy ones first.
-async fn agreed(gate: &Gate, question: &Question, evidence: &mut Vec<String>) -> Result<Terms, Silence> {
+async fn agreed(gate: &Gate, question: &Question, until: Deadline, evidence: &mut Evidence) -> Result<Terms, Silence> {
     let mut active: Vec<_> = gate.active.iter().collect();
     active.sort_by_key(|endpoint| endpoint.health() != EndpointHealth::Healthy);
     let mut silence = Silence::Nobody;
     for endpoint in active.into_iter().take(ACTIVE_ASKED_MAX) {
-        let unread = match terms(endpoint, question, &gate.settings).await {
+        let unread = match terms(endpoint, question, &gate.settings, until).await {
             Ok(terms) => return Ok(terms),
             Err(unread) => unread,
         };
         if !matches!(unread, Unread::Silent(_)) {
             silence = Silence::Nothing;
         }
-        evidence.push(format!("{}: {question}: {unread}", endpoint.settings));
+        evidence.add(true, format!("{}: {question}: {unread}", endpoint.settings));
     }
     Err(silence)
 }
 
-async fn terms(endpoint: &Endpoint, question: &Question, settings: &ServiceSettings) -> Result<Terms, Unread> {
+async fn terms(
+    endpoint: &Endpoint,
+    question: &Question,
+    settings: &ServiceSettings,
+    until: Deadline,
+) -> Result<Terms, Unread> {
     let request = match question {
-        Question::Path(path) => Request::new(Method::GET, path.clone(), &HeaderMap::new(), Bytes::new()),
+        Question::Path(path) => Request::new(Method::GET, public(path, settings)?, &HeaderMap::new(), Bytes::new()),
         Question::GrpcModel(model) => ModelMetadata::ask(model),
     };
     let target = address(endpoint, &request).map_err(|_none| Unread::NoAddress)?;
-    let bounds = Bounds { timeout: settings.health.timeout.min(TIMEOUT_MAX), answer_bytes_max: ANSWER_BYTES_MAX };
+    let left = until.saturating_duration_since(Deadline::now());
+    if left < Duration::from_millis(1) {
+        return Err(Unread::Silent("not asked: the time of service.gate.timeout was over".to_owned()));
+    }
+    let timeout = settings.health.timeout.min(TIMEOUT_MAX).min(left);
+    let bounds = Bounds { timeout, answer_bytes_max: ANSWER_BYTES_MAX };
     let answer = ask(target, &request, settings, bounds).await.map_err(|none| Unread::Silent(none.reason))?;
     match question {
         Question::Path(_) => Terms::read(&answer),
@@ -130,7 +188,7 @@ fn questions(gate: &Gate) -> Vec<Question> {
     let requests = || gate.golden.iter().flat_map(|set| set.cases()).map(Case::request);
     let http = requests().filter(|request| !request.is_grpc());
     let mut models: BTreeSet<String> =
-        http.filter_map(|request| model_of(request.path.path())).take(MODELS_MAX).collect();
+        http.filter_map(|request| model_of(stripped(request.path.path(), &gate.settings))).take(MODELS_MAX).collect();
     let prefix = gate.settings.rule.path_prefix.as_deref().map(|prefix| stripped(prefix, &gate.settings));
     models.extend(prefix.and_then(model_of));
     let grpc_models: BTreeSet<String> = requests().filter_map(Request::grpc_model).take(MODELS_MAX).collect();
@@ -143,9 +201,15 @@ fn questions(gate: &Gate) -> Vec<Question> {
 }
 
 /// The path as the endpoint gets it.
-fn stripped<'p>(prefix: &'p str, settings: &ServiceSettings) -> &'p str {
-    let strip = settings.request.strip_prefix.as_deref().unwrap_or_default();
-    prefix.strip_prefix(strip).unwrap_or(prefix)
+fn stripped<'p>(path: &'p str, settings: &ServiceSettings) -> &'p str {
+    let strip = settings.request.strip_prefix.as_deref();
+    strip.and_then(|prefix| without_prefix(path, prefix)).unwrap_or(path)
+}
+
+/// The path as a client has to write it.
+fn public(path: &PathAndQuery, settings: &ServiceSettings) -> Result<PathAndQuery, Unread> {
+    let Some(prefix) = &settings.request.strip_prefix else { return Ok(path.clone()) };
+    format!("{prefix}{path}").try_into().map_err(|_invalid| Unread::NoAddress)
 }
 
 /// `iris` of `/v2/models/iris/infer`.
@@ -157,6 +221,8 @@ fn model_of(path: &str) -> Option<String> {
 
 const MODELS: &str = "/v1/models";
 const DIFFERENCES_SHOWN: usize = 5;
+/// Lines of evidence.
+const LINES_SHOWN: usize = 20;
 /// A slot that hangs must not use up the time of the gate that lets traffic leave it.
 const ACTIVE_ASKED_MAX: usize = 3;
 const TIMEOUT_MAX: Duration = Duration::from_secs(5);
@@ -181,5 +247,21 @@ mod tests {
         ] {
             assert_eq!(model_of(path).as_deref(), model, "{path}");
         }
+    }
+
+    /// Fails when: a server with many models fills the report, or what is broken is not told first.
+    #[test]
+    fn evidence_is_bounded_and_begins_with_what_is_broken() {
+        let mut evidence = Evidence::default();
+        (0..30).for_each(|index| evidence.add(true, format!("kept {index}")));
+        evidence.add(false, "broken".to_owned());
+        assert!(!evidence.is_kept());
+        let lines = evidence.lines();
+        assert_eq!((lines.len(), lines[0].as_str(), lines[1].as_str()), (21, "broken", "kept 0"));
+        assert_eq!(lines[20], "and 11 more");
+        let mut evidence = Evidence::default();
+        (0..20).for_each(|index| evidence.add(true, index.to_string()));
+        assert!(evidence.is_kept());
+        assert_eq!(evidence.lines().len(), 20);
     }
 }

@@ -67,8 +67,8 @@ impl Finding {
 }
 
 /// Runs the gate: readiness, then the contract, the golden requests and the warm-up, as far as they are configured. After
-/// a step that fails the others are skipped. A probe that passes counts as proof: the endpoint is healthy from then on. Ends within
-/// `service.gate.timeout`, give or take the judgement of answers that are there. Cancelling the future gives up what runs.
+/// a step that fails the others are skipped. A probe that passes counts as proof: the endpoint is healthy from then on. Nothing is sent
+/// or waited for after `service.gate.timeout`; the judgement of answers that are there may end a little later. Cancelling the future gives up what runs.
 pub async fn run_gate(gate: Gate, progress: &Progress) -> GateReport {
     let limit = gate.settings.gate.timeout.min(LIMIT_MAX);
     let mut run = Run { until: Deadline::now() + limit, limit, steps: Vec::new(), progress };
@@ -77,21 +77,21 @@ pub async fn run_gate(gate: Gate, progress: &Progress) -> GateReport {
         // What is sent ends a little before the limit, so that the report can still say what did not come.
         let until = run.until - (limit / 10).min(REPORT_SPARE);
         match without_contract(&gate) {
-            None => run.step("contract", contract(&gate)).await,
+            None => run.own_end("contract", contract(&gate, until)).await,
             Some(why) => run.pass_over("contract", why).await,
         }
         match &gate.golden {
-            Some(set) => run.step("golden", rehearse(&gate, set, until, progress)).await,
+            Some(set) => run.own_end("golden", rehearse(&gate, set, until, progress)).await,
             None => run.pass_over("golden", WITHOUT_GOLDEN).await,
         }
         match gate.settings.gate.warm_up.is_zero() {
-            false => run.step("warm_up", warm_up(&gate, until, progress)).await,
+            false => run.own_end("warm_up", warm_up(&gate, until, progress)).await,
             true => run.pass_over("warm_up", WITHOUT_WARM_UP).await,
         }
     }
     let passed = run.steps.iter().all(|step| step.result != StepResult::Fail);
     if let Some(connect) = gate.connect.as_ref().filter(|_| passed) {
-        run.step("connections", connections(&gate, connect, run.until)).await;
+        run.own_end("connections", connections(&gate, connect, run.until)).await;
     }
     GateReport { passed, steps: run.steps }
 }
@@ -105,14 +105,24 @@ struct Run<'p> {
 }
 
 impl Run<'_> {
-    /// Takes a step, unless one before it has failed.
+    /// Takes a step, unless one before it has failed. It is cut at the limit.
     async fn step(&mut self, name: &str, work: impl Future<Output = Finding>) {
+        self.take(name, self.until, work).await;
+    }
+
+    /// The same for a step whose requests end by themselves before the limit. What is left then is to judge and to tell what
+    /// came, and a busy machine may be late with that: to cut it would tell nothing.
+    async fn own_end(&mut self, name: &str, work: impl Future<Output = Finding>) {
+        self.take(name, self.until + TELLING_MAX, work).await;
+    }
+
+    async fn take(&mut self, name: &str, until: Deadline, work: impl Future<Output = Finding>) {
         let started = Instant::now();
         self.progress.begin(name);
         let failed = self.steps.iter().find(|step| step.result == StepResult::Fail);
         let finding = match failed {
             Some(failed) => Finding::skipped(format!("not asked for, since {} failed", failed.name)),
-            None => timeout_at(self.until, work).await.unwrap_or_else(|_elapsed| self.late()),
+            None => timeout_at(until, work).await.unwrap_or_else(|_elapsed| self.late()),
         };
         let Finding { result, evidence } = finding;
         let step = GateStep { name: name.to_owned(), result, evidence, took_ms: millis(started.elapsed()) };
@@ -149,3 +159,28 @@ pub(super) fn millis(duration: Duration) -> u64 {
 /// Far beyond any that makes sense, and within what a clock can be told.
 const LIMIT_MAX: Duration = Duration::from_secs(30 * 24 * 3600);
 const REPORT_SPARE: Duration = Duration::from_millis(250);
+/// Only a defect takes longer.
+const TELLING_MAX: Duration = Duration::from_secs(10);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Fails when: what a step has found is thrown away, because the machine was too busy to tell it before the limit; or a
+    /// step that does not end by itself may go on after it.
+    #[tokio::test(start_paused = true)]
+    async fn what_was_found_in_time_may_be_told_late() {
+        let (progress, _seen) = Progress::new();
+        let limit = Duration::from_secs(1);
+        let mut run = Run { until: Deadline::now() + limit, limit, steps: Vec::new(), progress: &progress };
+        let late = async || {
+            tokio::time::sleep(limit + Duration::from_millis(500)).await;
+            Finding::of(true, vec!["found".to_owned()])
+        };
+        run.own_end("golden", late()).await;
+        run.step("readiness", late()).await;
+        let told: Vec<_> = run.steps.iter().map(|step| (step.result, step.evidence[0].as_str())).collect();
+        let cut = "not done within the 1s of service.gate.timeout";
+        assert_eq!(told, [(StepResult::Pass, "found"), (StepResult::Fail, cut)]);
+    }
+}

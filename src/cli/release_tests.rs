@@ -229,16 +229,18 @@ fn a_release_waits_until_ready_and_has_the_gate_run_once() {
     ])
     .draining(&[samples::draining()]);
     let words = "deploy iris green --endpoint http://a:1 --grpc h2c://a:2 --endpoint http://b:1 --grpc h2c://b:2 \
-                 --version v2 --switch --wait-drained --reason weekly --json";
+                 --version v2 --switch --wait-drained --reason weekly --supersede --json";
     let ended = typed(&admin.admin, words);
     let look = "GET /v1/services/iris";
     let put = "PUT /v1/services/iris/slots/green";
     assert_eq!(admin.lines(), [put, look, look, look, "POST /v1/services/iris/switch"]);
     let update: SlotUpdate = serde_json::from_str(&admin.asked()[0].body).unwrap();
     assert_eq!((update.version.as_deref(), update.endpoints.len()), (Some("v2"), 2));
+    assert!(update.supersede, "what is under way is in the way of new contents, too");
     let asked: SwitchRequest = serde_json::from_str(&admin.asked()[4].body).unwrap();
     assert_eq!((asked.to, asked.if_generation), (Some(Slot::Green), Some(7)), "only if nobody changed it meanwhile");
     assert_eq!((asked.wait, asked.reason.as_deref()), (Some(WaitFor::Drained), Some("weekly")));
+    assert!(asked.supersede);
     assert_eq!(ended.out, format!("{}\n", serde_json::to_string(&over).unwrap()), "one document");
     assert_eq!(
         ended.err,

@@ -450,4 +450,4 @@ pub(super) fn client(clients: &TlsClients, name: &ServiceName) -> Arc<TlsClient>
 
 #[cfg(test)]
 #[path = "reload_tests.rs"]
-mod tests;
+pub(super) mod tests;

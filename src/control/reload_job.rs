@@ -92,3 +92,7 @@ impl Controller {
         self.next_reload().await;
     }
 }
+
+#[cfg(test)]
+#[path = "reload_job_tests.rs"]
+mod tests;

@@ -5,7 +5,10 @@ use std::{
     time::Duration,
 };
 
-use tokio::sync::{broadcast::Receiver, mpsc};
+use tokio::{
+    sync::{broadcast::Receiver, mpsc},
+    task::JoinHandle,
+};
 
 use crate::{
     api::{Event, ProblemKind, SwitchRequest},
@@ -19,19 +22,21 @@ use crate::{
     upstream::{Order, Workers},
 };
 
-const GOOD: &str = "version = 1\n[[service]]\nname = \"iris\"\n[service.blue]\nendpoints = [\"http://127.0.0.1:1\"]\n";
+pub(in crate::control) const GOOD: &str =
+    "version = 1\n[[service]]\nname = \"iris\"\n[service.blue]\nendpoints = [\"http://127.0.0.1:1\"]\n";
 
 /// A controller without workers that do anything.
-struct Control {
-    handle: Handle,
+pub(in crate::control) struct Control {
+    pub(in crate::control) handle: Handle,
     registry: Registry,
     dir: tempfile::TempDir,
     orders: mpsc::Receiver<Order>,
     reader: Reader,
+    task: JoinHandle<()>,
 }
 
 impl Control {
-    async fn start() -> Self {
+    pub(in crate::control) async fn start() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let config_path = dir.path().join("verdigris.toml");
         fs::write(&config_path, GOOD).unwrap();
@@ -50,20 +55,26 @@ impl Control {
             tls: TlsListeners::default(),
             taps: Default::default(),
         };
-        let (handle, _task) = start(options).await.unwrap();
-        Self { handle, registry, dir, orders, reader: reader() }
+        let (handle, task) = start(options).await.unwrap();
+        Self { handle, registry, dir, orders, reader: reader(), task }
     }
 
-    fn write(&self, text: &str) {
+    pub(in crate::control) fn write(&self, text: &str) {
         fs::write(self.path(), text).unwrap();
     }
 
-    fn path(&self) -> std::path::PathBuf {
+    pub(in crate::control) fn path(&self) -> std::path::PathBuf {
         Path::join(self.dir.path(), "verdigris.toml")
     }
 
+    /// Orders to workers are dropped from here on: nobody waits for one to be carried out.
+    pub(in crate::control) fn drop_orders(&mut self) {
+        let mut orders = std::mem::replace(&mut self.orders, mpsc::channel(1).1);
+        tokio::spawn(async move { while orders.recv().await.is_some() {} });
+    }
+
     /// What the watch does when it sees another content; returns when the file was read.
-    async fn watched(&self) {
+    pub(in crate::control) async fn watched(&self) {
         self.handle.file_changed("file watch".to_owned()).await;
         // The controller takes one message after the other: when it has answered this one, it has read the file.
         let unknown = self.handle.switch("none", SwitchRequest::default(), "test".to_owned()).await;
@@ -71,7 +82,7 @@ impl Control {
     }
 
     /// Asks for a reload; says whether the file holds.
-    async fn asked(&self) -> bool {
+    pub(in crate::control) async fn asked(&self) -> bool {
         match self.handle.reload("test".to_owned()).await {
             Ok(_) => true,
             Err(problem) => {
@@ -82,7 +93,7 @@ impl Control {
         }
     }
 
-    fn view(&self, service: &str) -> Arc<ServiceView> {
+    pub(in crate::control) fn view(&self, service: &str) -> Arc<ServiceView> {
         let overview = self.handle.inner.overview.borrow().clone();
         overview.services[&service.parse().unwrap()].view()
     }
@@ -94,7 +105,7 @@ impl Control {
     }
 }
 
-fn announced(events: &mut Receiver<Event>) -> Vec<bool> {
+pub(in crate::control) fn announced(events: &mut Receiver<Event>) -> Vec<bool> {
     let mut seen = Vec::new();
     while let Ok(event) = events.try_recv() {
         if let Event::Reload { ok, .. } = event {
@@ -152,6 +163,17 @@ async fn a_proxy_that_has_lost_a_worker_is_not_ready() {
     drop(orders);
     let why = handle.readiness().unwrap_err();
     assert!(why.contains("1 of 1 workers"), "{why}");
+}
+
+/// Fails when: `readiness` does not look whether the controller still takes messages.
+#[tokio::test]
+async fn a_proxy_that_has_lost_its_controller_is_not_ready() {
+    let Control { handle, task, orders: _orders, .. } = Control::start().await;
+    assert_eq!(handle.readiness(), Ok(()));
+    handle.stop().await;
+    task.await.unwrap();
+    let why = handle.readiness().unwrap_err();
+    assert!(why.contains("control plane ended"), "{why}");
 }
 
 /// Fails when: `read` takes no notice of `known`; or `next_reload` passes it on for a reload that was asked for, or after a

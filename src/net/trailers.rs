@@ -5,7 +5,8 @@
 /// Where in a chunked body the next byte is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum TrailerScan {
-    /// Not in a chunked body, or lost: nothing is said.
+    /// Not in a chunked body: before one, or behind its last trailer. Or lost in one, behind a size that 64 bits do not hold;
+    /// hyper refuses that one itself. Nothing is looked at.
     #[default]
     Off,
     Size {

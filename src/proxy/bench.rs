@@ -53,5 +53,5 @@ pub fn pass_on(fields: &mut HeaderMap, edits: &HeaderEdits) {
     let seen = Seen::of(fields);
     headers::end_hop(fields, seen);
     headers::add_via(fields, Version::HTTP_11);
-    headers::edit(fields, edits);
+    crate::upstream::edit(fields, edits);
 }

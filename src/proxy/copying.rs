@@ -17,12 +17,9 @@ impl Courier<'_> {
         self.tee = self.head().and_then(|head| tap.tee(head, self.upgrade.is_some()));
     }
 
-    /// The head has been rewritten, and the body is about to be sent. What the service strips from the path stays off.
+    /// The body is about to be sent.
     pub(super) fn copy_request(&self) {
         let Some(tee) = &self.tee else { return };
-        if let Some(path) = self.head().and_then(|head| head.uri.path_and_query()) {
-            tee.path(path);
-        }
         match &self.body {
             Some(body) => body.show_to(tee.clone()),
             None => crate::upstream::Witness::ended(&**tee),

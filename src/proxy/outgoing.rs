@@ -1,10 +1,6 @@
 //! The request as an upstream connection is to have it.
 
-use http::{
-    HeaderValue, Request, Uri, Version, header,
-    request::Parts,
-    uri::{self, Authority, PathAndQuery, Scheme},
-};
+use http::{HeaderValue, Request, Version, header};
 
 use super::{
     answer::{Failure, internal},
@@ -14,7 +10,7 @@ use super::{
 };
 use crate::{
     telemetry::FailureKind,
-    upstream::{Conn, Pool, RequestBody},
+    upstream::{Conn, Pool, RequestBody, declare_no_body, to_http2},
 };
 
 impl Courier<'_> {
@@ -26,7 +22,9 @@ impl Courier<'_> {
         if conn.speaks_http2() {
             let (scheme, default) =
                 pool.target().map_or(("http", "localhost"), |target| (target.scheme(), target.authority.as_str()));
-            to_http2(&mut head, scheme, default)?;
+            to_http2(&mut head, scheme, default).map_err(|_invalid| {
+                Failure::new(FailureKind::BadRequest, "the request target cannot be sent over HTTP/2")
+            })?;
             // hyper does not tell what an HTTP/2 server says before its answer.
             if let Some(expectation) = expectation {
                 head.headers.remove(header::EXPECT);
@@ -34,13 +32,12 @@ impl Courier<'_> {
             }
         } else {
             head.version = Version::HTTP_11;
-            let has_length = headers::has(&head.headers, &header::CONTENT_LENGTH);
-            if self.body.is_some() && !has_length {
+            if self.body.is_some() && !headers::has(&head.headers, &header::CONTENT_LENGTH) {
                 // The HTTP library would send a GET without its body otherwise.
                 head.headers.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
             }
-            if self.body.is_none() && expects_body(&head) && !has_length {
-                head.headers.insert(header::CONTENT_LENGTH, HeaderValue::from_static("0"));
+            if self.body.is_none() {
+                declare_no_body(&mut head);
             }
             if !headers::has(&head.headers, &header::HOST)
                 && let Some(target) = pool.target()
@@ -64,33 +61,4 @@ impl Courier<'_> {
         }
         Ok(request)
     }
-}
-
-/// A server may take the lack of a length for a fault in these (RFC 9110 section 8.6), and HTTP/2 needs none.
-fn expects_body(head: &Parts) -> bool {
-    use http::Method;
-    [Method::POST, Method::PUT, Method::PATCH].contains(&head.method)
-}
-
-fn absolute(scheme: &str, authority: &[u8], path: Option<PathAndQuery>) -> Result<Uri, http::Error> {
-    let mut parts = uri::Parts::default();
-    parts.scheme = Some(Scheme::try_from(scheme)?);
-    parts.authority = Some(Authority::try_from(authority)?);
-    parts.path_and_query = Some(path.unwrap_or_else(|| PathAndQuery::from_static("/")));
-    Ok(Uri::from_parts(parts)?)
-}
-
-/// HTTP/2's form: the authority in the target, no `Host`.
-fn to_http2(head: &mut Parts, scheme: &str, default_authority: &str) -> Result<(), Failure> {
-    let host = head.headers.remove(header::HOST);
-    let authority = host.as_ref().map_or(default_authority.as_bytes(), HeaderValue::as_bytes);
-    let path = std::mem::take(&mut head.uri).into_parts().path_and_query;
-    head.uri = absolute(scheme, authority, path)
-        .map_err(|_invalid| Failure::new(FailureKind::BadRequest, "the request target cannot be sent over HTTP/2"))?;
-    head.version = Version::HTTP_2;
-    if headers::has(&head.headers, &header::CONNECTION) {
-        head.headers.remove(header::CONNECTION);
-        head.headers.remove(header::UPGRADE);
-    }
-    Ok(())
 }

@@ -9,15 +9,15 @@ use std::{
 };
 
 use bytes::BytesMut;
-use http::{HeaderMap, Method, uri::PathAndQuery};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, uri::PathAndQuery};
 
 /// A request and its answer. It counts against its tap's limit until it is dropped.
 #[derive(Debug)]
 pub struct Copied {
     pub method: Method,
-    /// As the server gets it: without what the service strips.
+    /// As the client wrote it: the service's own edits are not made.
     pub path: PathAndQuery,
-    /// As they came, but for the fields of the hop and those that the tap leaves out: the service's own edits are not made.
+    /// The same, but for the fields of the hop and those that the tap leaves out.
     pub headers: HeaderMap,
     pub body: BytesMut,
     pub status: u16,
@@ -30,6 +30,12 @@ pub struct Copied {
     /// Since the request came.
     pub took: Duration,
     pub(super) reserved: Reserved,
+}
+
+/// What a head holds in memory, about: its fields and the bytes in them.
+pub(super) fn size_of_fields(fields: &HeaderMap) -> usize {
+    let text: usize = fields.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
+    text + fields.len() * (size_of::<HeaderName>() + size_of::<HeaderValue>())
 }
 
 /// Bytes that all copies of a tap may hold together.

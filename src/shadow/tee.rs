@@ -10,7 +10,11 @@ use std::{
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, header::CONTENT_LENGTH, request::Parts, uri::PathAndQuery};
 
-use super::{copied::Copied, omission::Omission, tap::Tap};
+use super::{
+    copied::{Copied, size_of_fields},
+    omission::Omission,
+    tap::Tap,
+};
 use crate::upstream::Witness;
 
 /// Copies one exchange as it passes; see the room.
@@ -44,8 +48,11 @@ impl Tee {
             took: Duration::ZERO,
             reserved: tap.budget.reserve(),
         };
+        let bytes = copy.path.as_str().len() + size_of_fields(&copy.headers);
         let state = RefCell::new(State { copy: Some(copy), request_ended: false });
-        Rc::new(Self { tap, started: Instant::now(), state })
+        let tee = Rc::new(Self { tap, started: Instant::now(), state });
+        tee.keep(|copy| copy.charge(bytes));
+        tee
     }
 
     /// It was begun by this tap.
@@ -53,36 +60,39 @@ impl Tee {
         Arc::ptr_eq(&self.tap, tap)
     }
 
-    /// The path that the server gets is another than the client's.
-    pub fn path(&self, path: &PathAndQuery) {
-        self.change(|copy| copy.path.clone_from(path));
-    }
-
     /// The head of the final answer, as the server sent it.
     pub fn answer(&self, status: u16, headers: &HeaderMap) {
-        self.change(|copy| {
+        self.keep(|copy| {
+            copy.charge(size_of_fields(headers))?;
             copy.status = status;
             copy.answer_headers.clone_from(headers);
+            Ok(())
         });
     }
 
     /// A part of the answer's body.
     pub fn answer_data(&self, data: &Bytes) {
         let (most, elapsed) = (self.tap.bounds.answer_bytes_max, self.started.elapsed());
-        self.append(data, most, Omission::AnswerTooLong, |copy| {
-            copy.answer_body.extend_from_slice(data);
-            let arrival = (copy.answer_body.len(), elapsed);
+        self.keep(|copy| {
+            fits(&copy.answer_body, data, most, Omission::AnswerTooLong)?;
             // A stream of tiny parts must not cost more to time than to keep.
-            if copy.arrivals.len() >= ARRIVALS_MAX {
+            let is_timed = copy.arrivals.len() < ARRIVALS_MAX;
+            copy.charge(data.len() + if is_timed { size_of::<(usize, Duration)>() } else { 0 })?;
+            copy.answer_body.extend_from_slice(data);
+            if !is_timed {
                 copy.arrivals.pop();
             }
-            copy.arrivals.push(arrival);
-            copy.answer_body.len()
+            copy.arrivals.push((copy.answer_body.len(), elapsed));
+            Ok(())
         });
     }
 
     pub fn answer_trailers(&self, trailers: &HeaderMap) {
-        self.change(|copy| copy.answer_trailers.clone_from(trailers));
+        self.keep(|copy| {
+            copy.charge(size_of_fields(trailers))?;
+            copy.answer_trailers.clone_from(trailers);
+            Ok(())
+        });
     }
 
     /// The answer is complete. The exchange is, too, if its request has been.
@@ -111,34 +121,31 @@ impl Tee {
         self.tap.open.fetch_sub(1, Relaxed);
     }
 
-    fn change(&self, change: impl FnOnce(&mut Copied)) {
-        if let Some(copy) = &mut self.state.borrow_mut().copy {
-            change(copy);
-        }
-    }
-
-    /// Appends within the bounds, or gives the copy up. `append` says how long what it appended to is then.
-    fn append(&self, data: &Bytes, most: usize, too_long: Omission, append: impl FnOnce(&mut Copied) -> usize) {
+    /// Keeps a part, or gives the copy up with the reason why it cannot be kept.
+    fn keep(&self, part: impl FnOnce(&mut Copied) -> Result<(), Omission>) {
         let is_closed = self.tap.is_closed();
-        let appended = self.state.borrow_mut().copy.as_mut().map_or(Ok(()), |copy| {
-            if is_closed {
-                return Err(Omission::Unfinished);
-            }
-            if data.len() > most {
-                return Err(too_long);
-            }
-            if !copy.reserved.take(data.len()) {
-                return Err(Omission::NoMemory);
-            }
-            if append(copy) > most { Err(too_long) } else { Ok(()) }
-        });
-        if let Err(why) = appended {
+        let kept = match &mut self.state.borrow_mut().copy {
+            Some(_) if is_closed => Err(Omission::Unfinished),
+            Some(copy) => part(copy),
+            None => Ok(()),
+        };
+        if let Err(why) = kept {
             self.give_up(why);
         }
     }
 }
 
+/// The body has room for the data.
+fn fits(body: &[u8], data: &Bytes, most: usize, too_long: Omission) -> Result<(), Omission> {
+    if body.len() + data.len() > most { Err(too_long) } else { Ok(()) }
+}
+
 impl Copied {
+    /// Counts what is about to be kept against the tap's limit.
+    fn charge(&mut self, bytes: usize) -> Result<(), Omission> {
+        if self.reserved.take(bytes) { Ok(()) } else { Err(Omission::NoMemory) }
+    }
+
     /// Over HTTP/1.1 nobody asks for the end of a body that is as long as its head says.
     fn has_its_length(&self) -> bool {
         let told = self.headers.get(CONTENT_LENGTH).and_then(|told| told.to_str().ok()?.parse().ok());
@@ -148,9 +155,12 @@ impl Copied {
 
 impl Witness for Tee {
     fn data(&self, data: &Bytes) {
-        self.append(data, self.tap.bounds.request_bytes_max, Omission::RequestTooLong, |copy| {
+        let most = self.tap.bounds.request_bytes_max;
+        self.keep(|copy| {
+            fits(&copy.body, data, most, Omission::RequestTooLong)?;
+            copy.charge(data.len())?;
             copy.body.extend_from_slice(data);
-            copy.body.len()
+            Ok(())
         });
     }
 

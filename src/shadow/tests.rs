@@ -1,9 +1,9 @@
 //! A tap and its tees, without the proxy round them.
 
-use std::rc::Rc;
+use std::{rc::Rc, time::Duration};
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, Request, request::Parts};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, request::Parts};
 
 use super::{CopyBounds, Omission, Outlet, Taps, Tee, Wanted};
 use crate::{
@@ -11,7 +11,10 @@ use crate::{
     upstream::Witness as _,
 };
 
-const BOUNDS: CopyBounds = CopyBounds { request_bytes_max: 10, answer_bytes_max: 20, bytes_max: 45, at_once_max: 3 };
+const BOUNDS: CopyBounds =
+    CopyBounds { request_bytes_max: 10, answer_bytes_max: 20, bytes_max: 10_000, at_once_max: 3 };
+/// What the time of one part of an answer counts.
+const ARRIVAL: usize = size_of::<(usize, Duration)>();
 
 fn head() -> Parts {
     let builder = Request::post("/v1/x?y").header("authorization", "secret").header("x-a", "1");
@@ -23,8 +26,25 @@ fn iris() -> ServiceName {
 }
 
 fn open(taps: &Taps, wanted: Wanted) -> Outlet {
+    open_within(taps, wanted, BOUNDS)
+}
+
+fn open_within(taps: &Taps, wanted: Wanted, bounds: CopyBounds) -> Outlet {
     let without = vec![HeaderName::from_static("authorization")];
-    taps.open((&iris(), Slot::Blue), wanted, without, BOUNDS, 4).unwrap()
+    taps.open((&iris(), Slot::Blue), wanted, without, bounds, 4).unwrap()
+}
+
+/// What the tap's copies may still hold.
+fn left(taps: &Taps) -> usize {
+    taps.reader().find(&iris(), Slot::Blue).unwrap().budget.left()
+}
+
+/// What a copy of `head()` counts before anything has come behind it.
+fn head_bytes() -> usize {
+    let taps = Taps::default();
+    let _outlet = open(&taps, Wanted::default());
+    let _tee = tee(&taps).unwrap();
+    BOUNDS.bytes_max - left(&taps)
 }
 
 fn tee(taps: &Taps) -> Option<Rc<Tee>> {
@@ -59,7 +79,9 @@ async fn an_exchange_is_copied_as_a_whole() {
 #[test]
 fn what_does_not_fit_is_left_out_and_counted() {
     let taps = Taps::default();
-    let outlet = open(&taps, Wanted::default());
+    // Room for three heads and for two of the three answers.
+    let bytes_max = 3 * (head_bytes() + ARRIVAL) + 45;
+    let outlet = open_within(&taps, Wanted::default(), CopyBounds { bytes_max, ..BOUNDS });
     play(&tee(&taps).unwrap(), "01234567890", "");
     play(&tee(&taps).unwrap(), "", "012345678901234567890");
     drop(tee(&taps).unwrap());
@@ -95,8 +117,52 @@ async fn what_is_drawn_makes_room() {
         play(&tee(&taps).unwrap(), "0123456789", "01234567890123456789");
         outlet.draw().await.unwrap();
     }
-    let tap = taps.reader().find(&iris(), Slot::Blue).unwrap();
-    assert_eq!((outlet.counts().omitted, tap.budget.left()), (vec![], BOUNDS.bytes_max));
+    assert_eq!((outlet.counts().omitted, left(&taps)), (vec![], BOUNDS.bytes_max));
+}
+
+/// Fails when: a part of an exchange that is kept in memory does not count, or what does not fit is kept, told as whole, or
+/// not told.
+#[test]
+fn all_that_is_kept_counts() {
+    let fields = |name: &'static str, bytes: usize| {
+        HeaderMap::from_iter([(HeaderName::from_static(name), HeaderValue::from_str(&"x".repeat(bytes)).unwrap())])
+    };
+    let taps = Taps::default();
+    let outlet = open(&taps, Wanted::default());
+    let one = tee(&taps).unwrap();
+    let mut before = left(&taps);
+    assert!(before < BOUNDS.bytes_max - "/v1/x?y".len() - "x-a1".len(), "the head");
+    let mut taken = || {
+        let taken = before - left(&taps);
+        before -= taken;
+        taken
+    };
+    one.data(&Bytes::from_static(b"hello"));
+    assert_eq!(taken(), 5, "the request's body");
+    one.answer(200, &fields("x-head", 500));
+    assert!((500..1_000).contains(&taken()), "the answer's head");
+    one.answer_data(&Bytes::from_static(b"world"));
+    assert_eq!(taken(), 5 + ARRIVAL, "the answer's body, and when it came");
+    one.answer_trailers(&fields("x-trailer", 500));
+    assert!((500..1_000).contains(&taken()), "trailers");
+    drop(one);
+    assert_eq!((left(&taps), outlet.counts().omitted), (BOUNDS.bytes_max, vec![(Omission::Broken, 1)]));
+
+    drop(outlet);
+    for (bytes_max, step) in
+        [(head_bytes() - 1, "head"), (head_bytes() + 100, "answer"), (head_bytes() + 700, "trailer")]
+    {
+        let outlet = open_within(&taps, Wanted::default(), CopyBounds { bytes_max, ..BOUNDS });
+        let one = tee(&taps).unwrap();
+        one.ended();
+        one.answer(200, &fields("x-head", 500));
+        one.answer_trailers(&fields("x-trailer", 500));
+        one.finish();
+        assert_eq!(outlet.counts().omitted, [(Omission::NoMemory, 1)], "{step}");
+        assert_eq!(left(&taps), bytes_max, "{step}");
+        drop(one);
+        assert_eq!(outlet.counts().omitted, [(Omission::NoMemory, 1)], "{step}: told once");
+    }
 }
 
 /// Fails when: a tap outlives its outlet, two are on one slot, or a copy goes on without anybody who wants it.

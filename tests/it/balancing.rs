@@ -35,16 +35,17 @@ async fn load(proxy: &Proxy, clients: usize, each: usize) {
     tasks.join_all().await;
 }
 
-/// Fails when: latency is not observed, or not looked at.
+/// By one client, so that nothing but latency tells the endpoints apart, however busy the machine is. Fails when: latency is
+/// not observed, or not looked at; then it gets a third.
 #[tokio::test]
 async fn a_slow_endpoint_gets_little() {
     let (origins, proxy) = three("[service.balance]\nslow_start = \"0s\"").await;
-    origins[2].trouble(Some(Trouble::Slow(80)));
-    load(&proxy, 6, 60).await;
+    origins[2].trouble(Some(Trouble::Slow(200)));
+    load(&proxy, 1, 120).await;
     let hits = [0, 1, 2].map(|index| origins[index].hits());
-    assert_eq!(hits.iter().sum::<u64>(), 360);
-    assert!(hits[2] < 36, "a tenth is more than a slow one should get: {hits:?}");
-    assert!(hits[0] > 60 && hits[1] > 60, "{hits:?}");
+    assert_eq!(hits.iter().sum::<u64>(), 120);
+    assert!(hits[2] < 24, "a fifth is more than a slow one should get: {hits:?}");
+    assert!(hits[0] > 20 && hits[1] > 20, "{hits:?}");
 }
 
 /// Fails when: round robin skips or repeats an endpoint.

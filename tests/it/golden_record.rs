@@ -280,7 +280,7 @@ async fn a_switch_ends_a_recording_with_what_it_has() {
 }
 
 /// What is replayed reaches the server as the live request did. Fails when: in `proxy::copying`, the copy has the
-/// service's edits (then `add` is made twice), or the path that it strips.
+/// service's edits (then `add` is made twice, and the prefix taken off twice); in `checks::ask`, they are not made.
 #[tokio::test]
 async fn a_recorded_request_reaches_the_server_as_the_live_one_did() {
     let (blue, green) = (Origin::start("blue").await, Origin::start("green").await);
@@ -292,7 +292,7 @@ async fn a_recorded_request_reaches_the_server_as_the_live_one_did() {
     let proxy = start(config).await;
     let recording = Recording::begin(proxy.admin, json!({"requests": 1})).await;
     let fields = "x-gone: 1\r\nx-set: 0\r\nx-added: 0\r\nx-kept: 1\r\n";
-    proxy.once(&infer("/iris/infer?do=infer&q=%7e", fields, INPUT)).await;
+    proxy.once(&infer("/iris/iris/infer?do=infer&q=%7e", fields, INPUT)).await;
     let (file, _) = recording.file().await;
     enforce(&proxy, &file).await;
     let test = proxy.admin.call("POST", "/v1/services/iris/slots/green/test", None).await;
@@ -300,7 +300,7 @@ async fn a_recorded_request_reaches_the_server_as_the_live_one_did() {
     // Green is warmed up with the same request.
     let (live, replayed) = (blue.only_request(), green.requests().swap_remove(0));
     assert_eq!((&live.target, &live.method, &live.body), (&replayed.target, &replayed.method, &replayed.body));
-    assert_eq!(live.target, "/infer?do=infer&q=%7e");
+    assert_eq!(live.target, "/iris/infer?do=infer&q=%7e");
     let fields = |seen: &crate::support::origin::Recorded| {
         let named =
             |name: &String| name.starts_with("x-") && !name.starts_with("x-forwarded") && name != "x-request-id";

@@ -18,6 +18,7 @@ mod edits;
 mod ejection;
 mod gate;
 mod gate_ops;
+mod gate_requests;
 mod golden_record;
 mod grpc;
 mod h2_wire;

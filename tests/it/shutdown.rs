@@ -143,6 +143,30 @@ async fn the_deadline_holds_for_stalled_clients_too() {
     proxy.exit().await;
 }
 
+/// Fails when: in `app::shutdown`, `listen` waits for what a SIGHUP has asked for.
+#[tokio::test]
+async fn a_reload_whose_gates_run_does_not_hold_the_process() {
+    let (blue, green) = (Origin::start("blue").await, Origin::start("green").await);
+    let config =
+        Config::pair(&blue, &green).tables("[proxy.shutdown]\ndelay = \"0s\"\nlinger = \"0s\"").service(|service| {
+            service.tables = "[service.gate]\ngolden = \"golden.jsonl\"\ntimeout = \"10m\"\n".to_owned();
+        });
+    let config = with_own_addresses(config);
+    let dir = tempfile::tempdir().unwrap();
+    let golden = r#"{"name": "held", "request": {"path": "/predict?do=held"}, "expect": {}, "timeout": "9m"}"#;
+    std::fs::write(dir.path().join("golden.jsonl"), golden).unwrap();
+    let mut proxy = Binary::start(dir.path(), &config).await;
+    proxy.admin.until_healthy("iris").await;
+    let moved = config.service(|service| service.active = "green".to_owned());
+    std::fs::write(dir.path().join("verdigris.toml"), moved.text()).unwrap();
+    proxy.signal("HUP");
+    until_true("the gate to wait for its golden request", || green.hits() == 1).await;
+    proxy.signal("HUP");
+    proxy.signal("TERM");
+    assert!(proxy.exit().await.success());
+    until_true("the gate's connection to be closed", || green.gone() == 1).await;
+}
+
 /// An operator's call that is still being sent gets its answer, not a cut connection. Fails when: in `app::shutdown`,
 /// `shut_down` does not wait for the admin server as long as that waits for its callers.
 #[tokio::test]

@@ -40,12 +40,14 @@ fn raw(answer: &str) -> Vec<u8> {
 /// Fails when: a failure has another status or kind, no JSON body, or spoils the client's connection.
 #[tokio::test]
 async fn each_failure_has_its_answer() {
-    let (blue, _green, proxy) = pair("[service.timeouts]\nfirst_byte = \"150ms\"").await;
+    // Only the server that hangs is to meet a time limit: a busy machine makes others slow, too.
+    let (_blue, _green, hasty) = pair("[service.timeouts]\nfirst_byte = \"150ms\"").await;
+    assert_error(&hasty.once(&get("/?do=hang")).await, 504, "upstream_timeout");
+    let (blue, _green, proxy) = pair("").await;
     let mut conn = proxy.conn().await;
     for (request, status, kind) in [
         (get("/?do=close"), 502, "upstream_closed"),
         (get("/?do=reset"), 502, "upstream_closed"),
-        (get("/?do=hang"), 504, "upstream_timeout"),
         (raw("this is not HTTP\r\n\r\n"), 502, "upstream_malformed"),
         (raw("HTTP/1.1 20x OK\r\n\r\n"), 502, "upstream_malformed"),
         (raw("HTTP/1.1 2000 OK\r\n\r\n"), 502, "upstream_malformed"),

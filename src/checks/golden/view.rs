@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::{
     answer::Answer,
     evidence::quoted,
-    grpc::{self, ModelInferResponse},
+    grpc::{self, ModelInferResponse, ModelStreamInferResponse},
     request::RequestKind,
     stream::TokenStream,
     tensor::{self, Tensor},
@@ -26,6 +26,7 @@ pub(super) struct View<'a> {
     tensors: Reading<Vec<Tensor>>,
     stream: Reading<TokenStream>,
     message: Reading<ModelInferResponse>,
+    answers: Reading<Vec<ModelStreamInferResponse>>,
 }
 
 impl<'a> View<'a> {
@@ -37,23 +38,27 @@ impl<'a> View<'a> {
             tensors: OnceCell::new(),
             stream: OnceCell::new(),
             message: OnceCell::new(),
+            answers: OnceCell::new(),
         }
     }
 
-    /// The body as JSON; of `ModelInfer`, the answer in the protocol's JSON.
+    /// The body as JSON; of `ModelInfer`, the answer in the protocol's JSON; of `ModelStreamInfer`, all of them.
     pub(super) fn json(&self) -> Result<&Value, String> {
         lent(self.json.get_or_init(|| match self.kind {
             RequestKind::Http => self.read_json(),
             RequestKind::Infer => grpc::response_json(self.message()?),
+            RequestKind::InferStream => grpc::stream_json(self.answers()?),
             RequestKind::Grpc => Err("a gRPC message that is not ModelInfer's has no JSON".to_owned()),
         }))
     }
 
-    /// The outputs of the Open Inference Protocol or of TF-Serving.
+    /// The outputs of the Open Inference Protocol or of TF-Serving; of several answers, those of the last one that has some.
     pub(super) fn tensors(&self) -> Result<&Vec<Tensor>, String> {
         lent(self.tensors.get_or_init(|| {
-            if self.kind == RequestKind::Infer {
-                return grpc::response_tensors(self.message()?);
+            match self.kind {
+                RequestKind::Infer => return grpc::response_tensors(self.message()?),
+                RequestKind::InferStream => return grpc::response_tensors(self.last_outputs()?),
+                RequestKind::Http | RequestKind::Grpc => {}
             }
             let document = self.json()?;
             let named = |list: &Vec<Value>| list.iter().any(|output| output.get("name").is_some()) || list.is_empty();
@@ -106,6 +111,29 @@ impl<'a> View<'a> {
         lent(self.message.get_or_init(|| {
             ModelInferResponse::decode(self.raw_message()?).map_err(|error| format!("no ModelInferResponse: {error}"))
         }))
+    }
+
+    fn answers(&self) -> Result<&Vec<ModelStreamInferResponse>, String> {
+        lent(self.answers.get_or_init(|| {
+            let decode = |message: &&[u8]| ModelStreamInferResponse::decode(*message);
+            let answers: Result<_, _> = grpc::messages(&self.answer.body)?.iter().map(decode).collect();
+            answers.map_err(|error| format!("no ModelStreamInferResponse: {error}"))
+        }))
+    }
+
+    fn last_outputs(&self) -> Result<&ModelInferResponse, String> {
+        let answers = self.answers()?;
+        let mut with_outputs = answers.iter().filter_map(|answer| answer.infer_response.as_ref());
+        let last = with_outputs.rfind(|answer| !answer.outputs.is_empty());
+        last.ok_or_else(|| format!("{} answers, none of them with outputs", answers.len()))
+    }
+
+    /// The first answer of a stream that is an error, in the server's words: the call may end well all the same.
+    pub(super) fn error_of_an_answer(&self) -> Option<&str> {
+        if self.kind != RequestKind::InferStream {
+            return None;
+        }
+        self.answers().ok()?.iter().map(|answer| answer.error_message.as_str()).find(|error| !error.is_empty())
     }
 
     fn read_json(&self) -> Result<Value, String> {

@@ -49,6 +49,9 @@ pub struct DeployArgs {
     /// Why, for the journal.
     #[arg(long, value_name = "TEXT")]
     pub reason: Option<String>,
+    /// Cancel another change of this service whose gate still runs, and take its place.
+    #[arg(long)]
+    pub supersede: bool,
     /// How long the endpoints may take to be ready.
     #[arg(long, value_name = "TIME", value_parser = args::duration, default_value = "2m")]
     pub wait_ready: Duration,
@@ -162,7 +165,8 @@ async fn put(
 ) -> Result<Answer<ChangeReply>, CliError> {
     let names: Vec<_> = endpoints.iter().map(render::endpoint_spec).collect();
     let version = args.model_version.clone();
-    let update = SlotUpdate { endpoints, version, reason: args.reason.clone(), ..SlotUpdate::default() };
+    let (reason, supersede) = (args.reason.clone(), args.supersede);
+    let update = SlotUpdate { endpoints, version, reason, supersede, ..SlotUpdate::default() };
     let path = slot_path(&args.service, args.slot);
     // Of an active slot the gate runs first; then there is something to see.
     let client = session.client();
@@ -205,6 +209,7 @@ async fn switch(
         to: Some(args.slot),
         if_generation: Some(generation.0),
         reason: args.reason.clone(),
+        supersede: args.supersede,
         wait: args.waiting.wait(),
         timeout: args.waiting.timeout_text(),
         ..SwitchRequest::default()

@@ -3,10 +3,19 @@
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::{Seen, X_REQUEST_ID, X_VERDIGRIS_SLOT};
-use crate::proxy::exchange::Exchange;
+use crate::{config::settings::HeaderEdits, proxy::exchange::Exchange, upstream::edit};
 
 const X_VERDIGRIS_VERSION: HeaderName = HeaderName::from_static("x-verdigris-version");
 const X_VERDIGRIS_ERROR: HeaderName = HeaderName::from_static("x-verdigris-error");
+
+/// Makes the operator's edits in an answer; says what it has then.
+pub(in crate::proxy) fn edit_answer(fields: &mut HeaderMap, seen: Seen, edits: &HeaderEdits) -> Seen {
+    if edits.is_empty() {
+        return seen;
+    }
+    edit(fields, edits);
+    Seen::of(fields)
+}
 
 /// Marks an answer with the slot and version that it comes from, and the request's id.
 pub(in crate::proxy) fn mark(fields: &mut HeaderMap, seen: Seen, exchange: &Exchange) {

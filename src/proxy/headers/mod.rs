@@ -4,7 +4,6 @@
 //! an upstream's answer cannot pass for one of the proxy's own.
 //! Never: the body, the route, a decision about a replay.
 
-mod edits;
 mod forwarding;
 mod hop;
 mod marks;
@@ -15,10 +14,9 @@ mod text;
 
 use http::HeaderName;
 
-pub(super) use edits::{edit, edit_answer};
 pub(super) use forwarding::{client_behind, set_forwarding};
 pub(super) use hop::{add_via, end_hop, join_cookies, keep_alive_timeout, says_close, upgrade_wanted};
-pub(super) use marks::{disown, mark};
+pub(super) use marks::{disown, edit_answer, mark};
 pub(super) use seen::{Seen, first, has};
 pub(super) use text::in_text;
 

@@ -214,7 +214,10 @@ impl Lease {
     }
 
     /// Interrupt the holder after this long, or not at all. A limit of seconds is counted from the worker's clock, which
-    /// costs nothing to read, and met up to two ticks late; a shorter one from the time itself.
+    /// costs nothing to read and is set at each tick, and met up to two ticks late; a shorter one from the time itself.
+    ///
+    /// Early only if the worker stood still: when its last tick is older than a tick should be, the limit is met earlier by
+    /// the time that the worker stood still beyond that tick.
     pub fn expect_within(&self, limit: Option<Duration>) {
         self.set_deadline(limit.map(|limit| {
             let now = if limit < COARSE_MIN { Instant::now() } else { self.ledger.now.get() + TICK_MAX };

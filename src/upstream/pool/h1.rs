@@ -82,14 +82,17 @@ impl Idle {
     }
 }
 
+/// How HTTP/1.1 is spoken to endpoints.
+pub fn builder() -> Builder {
+    let mut builder = Builder::new();
+    builder.preserve_header_case(true).max_header_size(ANSWER_HEAD_BYTES_MAX);
+    builder
+}
+
 /// Speaks HTTP/1.1 on a new stream. The connection's own task ends with the connection.
 pub(super) async fn handshake(stream: UpstreamStream, home: &Rc<Idle>) -> hyper::Result<Checkout> {
     let (wire, facts) = Wire::new(stream);
-    let (sender, connection) = Builder::new()
-        .preserve_header_case(true)
-        .max_header_size(ANSWER_HEAD_BYTES_MAX)
-        .handshake(TokioIo::new(wire))
-        .await?;
+    let (sender, connection) = builder().handshake(TokioIo::new(wire)).await?;
     tokio::task::spawn_local(async move {
         if let Err(error) = connection.with_upgrades().await {
             tracing::debug!(%error, "An upstream connection ended with an error.");

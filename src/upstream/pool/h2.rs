@@ -127,19 +127,24 @@ impl Connection {
     }
 }
 
-/// Speaks HTTP/2 on a new stream.
-pub(super) async fn handshake(stream: UpstreamStream) -> hyper::Result<Rc<Connection>> {
-    let (wire, facts) = Wire::new(stream);
-    let (sender, connection) = Builder::new(LocalExec)
+/// How HTTP/2 is spoken to endpoints.
+pub fn builder<E: Clone>(executor: E) -> Builder<E> {
+    let mut builder = Builder::new(executor);
+    builder
         .timer(TokioTimer::new())
         .initial_stream_window_size(STREAM_WINDOW_BYTES)
         .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
         .max_header_list_size(HEADER_LIST_BYTES_MAX)
         .keep_alive_interval(PING_INTERVAL)
         .keep_alive_timeout(PING_INTERVAL)
-        .max_local_error_reset_streams(None)
-        .handshake(TokioIo::new(Resets::new(wire)))
-        .await?;
+        .max_local_error_reset_streams(None);
+    builder
+}
+
+/// Speaks HTTP/2 on a new stream.
+pub(super) async fn handshake(stream: UpstreamStream) -> hyper::Result<Rc<Connection>> {
+    let (wire, facts) = Wire::new(stream);
+    let (sender, connection) = builder(LocalExec).handshake(TokioIo::new(Resets::new(wire))).await?;
     tokio::task::spawn_local(async move {
         if let Err(error) = connection.await {
             tracing::debug!(%error, "An upstream HTTP/2 connection ended with an error.");

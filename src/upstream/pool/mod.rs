@@ -18,6 +18,8 @@ use std::{
 use http::{Request, Response};
 use hyper::body::Incoming;
 
+pub use h1::builder as http1_builder;
+pub use h2::builder as http2_builder;
 pub use send::SendError;
 
 use outage::Outage;

@@ -5,6 +5,7 @@ use serde_json::json;
 use super::{BY_NETWORK, BY_TOKEN, GREEN, Pair, TOKEN, pair};
 use crate::support::{
     client::{Conn, request},
+    origin::Origin,
     wait::{until, until_true},
 };
 
@@ -149,6 +150,24 @@ async fn a_restart_remembers_what_has_served() {
     let pair = Pair { proxy: proxy.restart().await, blue, green };
     pair.assert_refused(409, "preview_unavailable", "x-verdigris-slot: blue\r\n").await;
     pair.assert_served_by("green", "").await;
+}
+
+/// Fails when: in `control::handle`, `begin_drain` takes a slot that is filled anew for one where nothing drains, because
+/// it takes previews already.
+#[tokio::test]
+async fn what_drains_can_be_cut_though_new_previews_are_taken() {
+    let pair = pair(BY_NETWORK).await;
+    let mut running = stream(&pair).await;
+    let other = Origin::start("green").await;
+    let contents = json!({"endpoints": [other.url()], "version": "v-green"});
+    assert_eq!(pair.proxy.admin.put_slot("iris", "green", contents).await.status, 200);
+    assert_eq!(phase(&pair).await, "draining");
+    let drain = json!({"cut_after": "0s"});
+    let reply = pair.proxy.admin.call("POST", "/v1/services/iris/slots/green/drain", Some(drain)).await;
+    // 202: what stands there now is not safe to delete.
+    assert_eq!((reply.status, &reply.json["cut"]), (202, &json!(1)), "{}", reply.text);
+    assert!(running.try_event().await.is_err(), "cut, and visibly");
+    pair.assert_served_by("green", GREEN).await;
 }
 
 /// Fails when: in `control::handle`, a wait for such a slot lasts as long as it may, or its previews can be cut.

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `/inference.GRPCInferenceService/ServerReady`, `/grpc.health.v1.Health/Check` | readiness |
 //! | `/inference.GRPCInferenceService/ModelMetadata` | what the test says of the model, or UNIMPLEMENTED |
+//! | `/inference.GRPCInferenceService/ModelStreamInfer` | three answers with a text, `blue:0`, `blue:1` and `blue:2`, once the request has ended |
 //! | `/test.Echo/Unary` | the message, after the colour: `blue:hello` |
 //! | `/test.Echo/ClientStream` | one message with the number of messages: `blue:3` |
 //! | `/test.Echo/ServerStream` | as many messages as the request says: `blue:0`, `blue:1`, … |
@@ -173,6 +174,7 @@ async fn call(
     match method.rsplit('/').next() {
         Some("ServerReady" | "Check") => return readiness(respond, shared),
         Some("ModelMetadata") => return describe(respond, shared),
+        Some("ModelStreamInfer") => return stream_answers(incoming, respond, shared).await,
         _ => {}
     }
     shared.calls.fetch_add(1, SeqCst);
@@ -234,6 +236,28 @@ async fn call(
         }
     }
     Ok(())
+}
+
+async fn stream_answers(
+    mut incoming: Messages,
+    mut respond: SendResponse<Bytes>,
+    shared: &GrpcShared,
+) -> Result<(), h2::Error> {
+    last(&mut incoming).await?;
+    let mut send = respond.send_response(head(shared), false)?;
+    for index in 0..3 {
+        pass(&mut send, frame(&stream_answer(&format!("{}:{index}", shared.colour)))).await?;
+    }
+    send.send_trailers(status("0"))
+}
+
+/// `ModelStreamInferResponse` with one output of one text: field 2 is the answer, 5 of that the output, 1 to 3 and 5 of that
+/// name, datatype, shape and contents, 8 of those the text.
+fn stream_answer(text: &str) -> Vec<u8> {
+    let field = |number: u8, bytes: &[u8]| [&[number << 3 | 2, u8::try_from(bytes.len()).unwrap()], bytes].concat();
+    let contents = field(5, &field(8, text.as_bytes()));
+    let output = [field(1, b"text"), field(2, b"BYTES"), field(3, &[1]), contents].concat();
+    field(2, &field(5, &output))
 }
 
 /// The last message of a call.

@@ -77,7 +77,8 @@ pub(crate) async fn answer(wire: Wire, head: &Bytes, connection: u64, shared: &A
     if exchange.target.starts_with("/v2/health/ready") {
         return exchange.probe().await.ok().flatten();
     }
-    if exchange.asks_for_models() {
+    let hangs = matches!(*shared.trouble.lock(), Some(Trouble::Hang));
+    if exchange.asks_for_models() && !hangs {
         return exchange.describe().await.ok();
     }
     shared.hits.fetch_add(1, SeqCst);

@@ -7,7 +7,7 @@ use http::uri::PathAndQuery;
 use super::read::BODIES;
 use crate::checks::golden::{
     fields::Fields,
-    grpc::{INFER_PATH, encode_request},
+    grpc::{INFER_PATH, STREAM_INFER_PATH, encode_request},
     reader::{Node, Reader},
 };
 
@@ -30,7 +30,7 @@ pub(super) fn read_body<'t>(reader: &mut Reader<'t>, node: &Node<'t>, fields: &F
     }
 }
 
-/// A gRPC message: JSON of `ModelInfer`, or the bytes of any.
+/// A gRPC message: JSON of `ModelInfer` and `ModelStreamInfer`, or the bytes of any.
 pub(super) fn message<'t>(
     reader: &mut Reader<'t>,
     node: &Node<'t>,
@@ -39,7 +39,7 @@ pub(super) fn message<'t>(
 ) -> Option<Bytes> {
     match (fields.find("message"), fields.find("base64")) {
         (None, Some(bytes)) => base64(reader, bytes),
-        (Some(message), None) if method.path() == INFER_PATH => {
+        (Some(message), None) if [INFER_PATH, STREAM_INFER_PATH].contains(&method.path()) => {
             let value = reader.value(message)?;
             let hint =
                 "write it as the HTTP protocol has it: model_name, and inputs with name, datatype, shape and data";
@@ -47,7 +47,7 @@ pub(super) fn message<'t>(
         }
         (Some(message), None) => {
             let hint = "give the message of another method in `base64`, without its five bytes of framing";
-            reader.refuse(message, format!("only {INFER_PATH} is understood in JSON"), hint);
+            reader.refuse(message, format!("only {INFER_PATH} and {STREAM_INFER_PATH} are understood in JSON"), hint);
             None
         }
         _ => {

@@ -119,7 +119,9 @@ impl Expect {
 fn keys(kind: RequestKind) -> &'static [&'static str] {
     match kind {
         RequestKind::Http => &["status", "headers", "json", "tensors", "embeddings", "text", "stream", "latency"],
-        RequestKind::Infer => &["grpc_status", "headers", "json", "tensors", "embeddings", "message_base64", "latency"],
+        RequestKind::Infer | RequestKind::InferStream => {
+            &["grpc_status", "headers", "json", "tensors", "embeddings", "message_base64", "latency"]
+        }
         RequestKind::Grpc => &["grpc_status", "headers", "message_base64", "latency"],
     }
 }

@@ -103,7 +103,9 @@ fn judge_grpc(allowed: &[u32], view: &View<'_>) -> Option<Failure> {
     let failure = |found| Some(Failure::new("grpc_status", names.join(" or "), found));
     match status_of(view.answer) {
         None => failure(format!("no gRPC status in an answer with HTTP status {}{}", view.answer.status, said(view))),
-        Some(status) if allowed.contains(&status.code) => None,
+        Some(status) if allowed.contains(&status.code) => {
+            view.error_of_an_answer().and_then(|error| failure(format!("an answer that is an error: {}", cut(error))))
+        }
         Some(status) => failure(format!("{}: {}", status_name(status.code), cut(&status.message))),
     }
 }

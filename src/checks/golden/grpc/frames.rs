@@ -21,7 +21,7 @@ pub(in crate::checks::golden) fn body_message(body: &[u8]) -> Result<&[u8], Stri
 }
 
 /// All messages of a body; one that is compressed or cut off is an error.
-fn messages(mut body: &[u8]) -> Result<Vec<&[u8]>, String> {
+pub(in crate::checks::golden) fn messages(mut body: &[u8]) -> Result<Vec<&[u8]>, String> {
     let mut messages = Vec::new();
     while let Some((prefix, rest)) = body.split_first_chunk::<PREFIX>() {
         let [flag, a, b, c, d] = *prefix;

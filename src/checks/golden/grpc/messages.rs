@@ -36,9 +36,19 @@ pub(in crate::checks::golden) struct ModelInferResponse {
     #[prost(btree_map = "string, message", tag = "4")]
     pub(super) parameters: BTreeMap<String, InferParameter>,
     #[prost(message, repeated, tag = "5")]
-    pub(super) outputs: Vec<InferTensor>,
+    pub(in crate::checks::golden) outputs: Vec<InferTensor>,
     #[prost(bytes = "bytes", repeated, tag = "6")]
     pub(super) raw_output_contents: Vec<Bytes>,
+}
+
+/// One of the answers of `ModelStreamInfer`.
+#[derive(Clone, PartialEq, Message)]
+pub(in crate::checks::golden) struct ModelStreamInferResponse {
+    /// Not empty if this answer is an error; the stream may go on.
+    #[prost(string, tag = "1")]
+    pub(in crate::checks::golden) error_message: String,
+    #[prost(message, optional, tag = "2")]
+    pub(in crate::checks::golden) infer_response: Option<ModelInferResponse>,
 }
 
 /// `InferInputTensor` and `InferOutputTensor`, which have the same fields.

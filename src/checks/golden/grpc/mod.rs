@@ -13,12 +13,14 @@ mod tensors;
 mod tests;
 
 pub(super) use answer::{STATUS_NAMES, status_name, status_of};
-pub(super) use frames::{body_message, frame};
+pub(super) use frames::{body_message, frame, messages};
 pub(super) use infer::{decode_request, encode_request};
-pub(super) use messages::ModelInferResponse;
+pub(super) use messages::{ModelInferResponse, ModelStreamInferResponse};
 pub(super) use metadata::model_of;
 pub use metadata::{ModelMetadata, TensorMetadata};
-pub(super) use tensors::{response_json, response_tensors};
+pub(super) use tensors::{response_json, response_tensors, stream_json};
 
-/// The one method whose messages are understood.
+/// The methods whose messages are understood.
 pub(super) const INFER_PATH: &str = "/inference.GRPCInferenceService/ModelInfer";
+/// One request, any number of answers.
+pub(super) const STREAM_INFER_PATH: &str = "/inference.GRPCInferenceService/ModelStreamInfer";

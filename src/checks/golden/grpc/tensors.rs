@@ -4,7 +4,7 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 
 use super::{
-    messages::{InferTensor, InferTensorContents, ModelInferResponse},
+    messages::{InferTensor, InferTensorContents, ModelInferResponse, ModelStreamInferResponse},
     parameters,
 };
 use crate::checks::golden::tensor::{Data, Datatype, Tensor, decode};
@@ -31,6 +31,13 @@ pub(in crate::checks::golden) fn response_json(response: &ModelInferResponse) ->
         document["parameters"] = parameters;
     }
     Ok(document)
+}
+
+/// All answers of a stream in their order, as `answers`; one that has no outputs is an empty object.
+pub(in crate::checks::golden) fn stream_json(answers: &[ModelStreamInferResponse]) -> Result<Value, String> {
+    let one = |answer: &ModelStreamInferResponse| answer.infer_response.as_ref().map_or(Ok(json!({})), response_json);
+    let answers: Vec<Value> = answers.iter().map(one).collect::<Result<_, _>>()?;
+    Ok(json!({ "answers": answers }))
 }
 
 pub(super) fn all(tensors: &[InferTensor], raw: &[Bytes]) -> Result<Vec<Tensor>, String> {

@@ -6,9 +6,10 @@ use prost::Message as _;
 use serde_json::{Value, json};
 
 use super::{
-    INFER_PATH, body_message, decode_request, encode_request, frame,
+    INFER_PATH, STREAM_INFER_PATH, body_message, decode_request, encode_request, frame,
     messages::{
-        InferParameter, InferTensor, InferTensorContents, ModelInferRequest, ModelInferResponse, ParameterChoice,
+        InferParameter, InferTensor, InferTensorContents, ModelInferRequest, ModelInferResponse,
+        ModelStreamInferResponse, ParameterChoice,
     },
     response_json,
 };
@@ -137,7 +138,11 @@ fn response(raw: bool) -> ModelInferResponse {
 
 /// A call of `ModelInfer`, judged by what came back.
 fn judge(expect: &Value, message: &[u8], trailers: &[(&str, &str)]) -> Vec<String> {
-    let grpc = json!({ "method": INFER_PATH, "message": { "model_name": "m" } });
+    judge_call(INFER_PATH, expect, message, trailers)
+}
+
+fn judge_call(method: &str, expect: &Value, message: &[u8], trailers: &[(&str, &str)]) -> Vec<String> {
+    let grpc = json!({ "method": method, "message": { "model_name": "m" } });
     let line = json!({ "name": "a", "request": { "grpc": grpc }, "expect": expect }).to_string();
     let set = Set::parse(&line, "g").unwrap_or_else(|problems| panic!("{problems}"));
     let answer = Answer { trailers: headers(trailers), ..Answer::whole(200, headers(&[]), message.to_vec(), TOOK) };
@@ -181,6 +186,44 @@ fn answers_are_judged_as_over_http() {
     assert!(said.contains("2 tensors, but raw contents for 1"), "{said}");
 }
 
+/// Fails when: an answer of a stream is left out, `tensors` looks at another one than the last with outputs, or an error
+/// within the stream passes because the call ends well.
+#[test]
+fn all_answers_of_a_stream_are_judged() {
+    let ok = [("grpc-status", "0")];
+    let part = |response: Option<ModelInferResponse>, error: &str| {
+        let answer = ModelStreamInferResponse { error_message: error.to_owned(), infer_response: response };
+        frame(&answer.encode_to_vec()).to_vec()
+    };
+    let first =
+        ModelInferResponse { raw_output_contents: vec![vec![0; 8].into(), vec![0; 16].into()], ..response(true) };
+    let end = ModelInferResponse { model_name: "m".into(), ..ModelInferResponse::default() };
+    let body = [part(Some(first), ""), part(Some(response(false)), ""), part(Some(end), "")].concat();
+    let judge = |expect: Value, body: &[u8]| judge_call(STREAM_INFER_PATH, &expect, body, &ok);
+    let good = json!({
+        "tensors": { "labels": { "data": [1, 2] } },
+        "json": {
+            "$.answers": { "type": "array", "length": 3 },
+            "$.answers[0].outputs[?@.name==\"labels\"].data[*]": 0,
+            "$.answers[-1].outputs": { "length": 0 },
+        },
+    });
+    assert_eq!(judge(good, &body), Vec::<String>::new());
+    let said = judge(json!({ "tensors": { "labels": { "data": [0, 0] } } }), &body).join("\n");
+    assert!(said.contains("tensors.labels.data at [0]: expected 0, found 1"), "{said}");
+
+    let failed = [body.clone(), part(None, "out of memory")].concat();
+    assert_eq!(
+        judge(json!({}), &failed),
+        ["grpc_status: expected OK, found an answer that is an error: out of memory"]
+    );
+    assert!(judge(json!({}), &body).is_empty() && judge(json!({}), b"").is_empty());
+    let said = judge(json!({ "tensors": { "labels": {} } }), b"").join("\n");
+    assert!(said.contains("0 answers, none of them with outputs"), "{said}");
+    let said = judge(json!({ "json": { "$.answers[0]": { "type": "object" } } }), &frame(b"\xff")).join("\n");
+    assert!(said.contains("no ModelStreamInferResponse"), "{said}");
+}
+
 /// Fails when: a call lacks what gRPC needs, or a message of another method is looked into.
 #[test]
 fn a_call_is_ready_to_be_sent() {
@@ -195,5 +238,5 @@ fn a_call_is_ready_to_be_sent() {
     let problems = Set::parse(&judged.to_string(), "g").unwrap_err().lines();
     assert!(problems.len() == 1 && problems[0].contains("\"M\" is not a path"), "{problems:?}");
     let wrong = line.to_string().replace("\"base64\":\"aGk=\"", "\"message\":{}");
-    assert!(Set::parse(&wrong, "g").unwrap_err().to_string().contains("is understood in JSON"));
+    assert!(Set::parse(&wrong, "g").unwrap_err().to_string().contains("are understood in JSON"));
 }

@@ -57,7 +57,7 @@ pub(super) fn replayable(request: &Request, redaction: &Redaction) -> Result<Req
 fn write_request(request: &Request, redaction: &Redaction) -> Result<Written, String> {
     match request.kind {
         RequestKind::Http => http_request(request, redaction),
-        RequestKind::Grpc | RequestKind::Infer => grpc_request(request, redaction),
+        RequestKind::Grpc | RequestKind::Infer | RequestKind::InferStream => grpc_request(request, redaction),
     }
 }
 
@@ -129,7 +129,7 @@ fn raw(value: &impl Serialize) -> Result<Box<RawValue>, String> {
 
 fn grpc_request(request: &Request, redaction: &Redaction) -> Result<Written, String> {
     let message = body_message(&request.body)?;
-    let decoded = if request.kind == RequestKind::Infer { decode_request(message).ok() } else { None };
+    let decoded = if request.kind.is_inference() { decode_request(message).ok() } else { None };
     let mut call = json!({ "method": request.path.path() });
     let mut is_another = false;
     match decoded {
