@@ -41,6 +41,9 @@ impl Courier<'_> {
         let tee = self.copy_answer(held, &head);
         headers::edit(&mut head.headers, &held.service.service.settings.answer);
         headers::disown(&mut head.headers);
+        if self.exchange.client.conn.is_http2() {
+            headers::leave_unindexed(&mut head.headers);
+        }
         headers::mark(&mut head.headers, self.exchange);
         head.version = Version::HTTP_11;
         self.classify(held, &head.headers);

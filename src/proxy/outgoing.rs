@@ -1,12 +1,16 @@
 //! The request as an upstream connection is to have it.
 
-use http::{HeaderValue, Request, Uri, Version, header, request::Parts};
+use http::{
+    HeaderValue, Request, Uri, Version, header,
+    request::Parts,
+    uri::{self, PathAndQuery, Scheme},
+};
 
 use super::{
     answer::{Failure, internal},
     exchange::Held,
     forward::Courier,
-    interim, retry, rewrite,
+    headers, interim, retry, rewrite,
 };
 use crate::{
     telemetry::FailureKind,
@@ -77,12 +81,22 @@ fn lend(head: &mut Parts) -> Parts {
 fn to_http2(head: &mut Parts, scheme: &str, default_authority: &str) -> Result<(), Failure> {
     let host = head.headers.remove(header::HOST);
     let authority = host.as_ref().and_then(|host| host.to_str().ok()).unwrap_or(default_authority);
-    let target = head.uri.path_and_query().map_or("/", |target| target.as_str()).to_owned();
-    let uri = Uri::builder().scheme(scheme).authority(authority).path_and_query(target).build();
-    head.uri =
-        uri.map_err(|_invalid| Failure::new(FailureKind::BadRequest, "the request target cannot be sent over HTTP/2"))?;
+    let target = std::mem::take(&mut head.uri).into_parts();
+    head.uri = whole_target(target, scheme, authority)
+        .ok_or_else(|| Failure::new(FailureKind::BadRequest, "the request target cannot be sent over HTTP/2"))?;
     head.version = Version::HTTP_2;
     head.headers.remove(header::CONNECTION);
     head.headers.remove(header::UPGRADE);
+    headers::leave_unindexed(&mut head.headers);
     Ok(())
+}
+
+/// The target with its scheme and authority. What it has of them already is not parsed again.
+fn whole_target(mut target: uri::Parts, scheme: &str, authority: &str) -> Option<Uri> {
+    if target.authority.as_ref().is_none_or(|known| known.as_str() != authority) {
+        target.authority = Some(authority.parse().ok()?);
+    }
+    target.scheme = Some(if scheme == "https" { Scheme::HTTPS } else { Scheme::HTTP });
+    target.path_and_query.get_or_insert_with(|| PathAndQuery::from_static("/"));
+    Uri::from_parts(target).ok()
 }

@@ -8,6 +8,8 @@ use std::{
 
 use http::HeaderValue;
 
+use super::headers::fleeting;
+
 /// Longest id taken over from a client.
 const LENGTH_MAX: usize = 128;
 
@@ -26,10 +28,10 @@ impl RequestIds {
 
     /// The client's id, or a new one.
     pub(super) fn take_over(&self, given: Option<&HeaderValue>) -> HeaderValue {
-        match given {
+        fleeting(match given {
             Some(id) if is_usable(id.as_bytes()) => id.clone(),
             Some(_) | None => self.generate(),
-        }
+        })
     }
 
     fn generate(&self) -> HeaderValue {
@@ -63,6 +65,7 @@ mod tests {
         let (first, second) = (ids.take_over(None), ids.take_over(None));
         assert_ne!(first, second);
         assert!(is_usable(first.as_bytes()) && first.len() == 32);
+        assert!(first.is_sensitive(), "no HTTP/2 connection is to remember it");
     }
 
     #[test]

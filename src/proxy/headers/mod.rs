@@ -5,6 +5,7 @@
 //! Never: the body, the route, a decision about a replay.
 
 mod edits;
+mod fleeting;
 mod forwarding;
 mod hop;
 mod marks;
@@ -15,6 +16,7 @@ mod text;
 use http::HeaderName;
 
 pub(super) use edits::edit;
+pub(super) use fleeting::{fleeting, leave_unindexed};
 pub(super) use forwarding::{client_behind, set_forwarding};
 pub(super) use hop::{add_via, end_hop, join_cookies, keep_alive_timeout, says_close, upgrade_wanted};
 pub(super) use marks::{disown, mark};
