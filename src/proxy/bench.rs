@@ -66,9 +66,11 @@ impl Desk {
         let client = Client { conn: self.worker.patrol.conn(peer), address: HeaderValue::from_static("127.0.0.1") };
         let exchange = Exchange::new(&self.worker, &Rc::new(client), &head, &incoming, false, Instant::now());
         let idle = held.service.service.settings.timeouts.idle;
+        let lease = held.lease.clone();
         exchange.hold(held);
         Some(Answer(AnswerBody::relay(RelayParts {
             incoming,
+            lease,
             request: None,
             exchange,
             conn,

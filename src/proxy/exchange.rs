@@ -18,7 +18,7 @@ use super::{
     worker::Worker,
 };
 use crate::{
-    net::ClientConn,
+    net::{ClientConn, moment},
     telemetry::{AccessRecord, FailureKind},
     upstream::{Expectation, Place, lease::Lease},
 };
@@ -137,11 +137,6 @@ impl Exchange {
         self.held.borrow().clone()
     }
 
-    /// The lease it has.
-    pub(super) fn lease(&self) -> Option<Lease> {
-        self.held.borrow().as_ref().map(|held| held.lease.clone())
-    }
-
     /// Calls `look` with the slot it has, without cloning it.
     pub(super) fn with_held<T>(&self, look: impl FnOnce(&Held) -> T) -> Option<T> {
         self.held.borrow().as_ref().map(look)
@@ -166,7 +161,7 @@ impl Exchange {
         self.status.set(status);
         self.client.conn.begin_answer();
         if from_upstream {
-            let elapsed = self.started.elapsed();
+            let elapsed = moment().saturating_duration_since(self.started);
             self.with_held(|held| held.slot.table.metrics.first_byte(self.worker.index, elapsed));
         }
     }

@@ -1,6 +1,6 @@
 //! The handler: one call per request, from its head to the head of its answer.
 
-use std::{convert::Infallible, rc::Rc, time::Instant};
+use std::{convert::Infallible, rc::Rc};
 
 use http::{Request, Response, header};
 use hyper::body::Incoming;
@@ -14,6 +14,7 @@ use super::{
     forward, forwards, headers, http2, preview, route,
     worker::Worker,
 };
+use crate::net::moment;
 
 /// Answers one request. Never fails: a failure is an answer too. Dropping the future cancels the upstream request.
 ///
@@ -24,7 +25,7 @@ pub(super) fn handle(
     client: &Rc<Client>,
     request: Request<Incoming>,
 ) -> impl Future<Output = Result<Response<AnswerBody>, Infallible>> + use<> {
-    let started = Instant::now();
+    let started = moment();
     let (mut head, body) = request.into_parts();
     let exchange = Exchange::new(worker, client, &head, &body, is_grpc(&head), started);
     async move {
@@ -58,13 +59,13 @@ async fn pass(
     if let Some(rules) = &held.service.service.preview {
         preview::keep_token(rules, &mut head.headers);
     }
-    exchange.hold(held);
+    exchange.hold(held.clone());
     let upgrade = headers::upgrade_wanted(head.version, &head.headers);
     headers::end_hop(&mut head.headers);
     headers::join_cookies(&mut head.headers);
     headers::add_via(&mut head.headers, head.version);
     headers::set_forwarding(&mut head.headers, exchange);
-    forward::forward(exchange, head, body, upgrade).await
+    forward::forward(exchange, head, body, held, upgrade).await
 }
 
 /// A gRPC call: HTTP/2, and a content type of gRPC's own; gRPC-Web is ordinary HTTP.

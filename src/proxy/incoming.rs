@@ -15,7 +15,7 @@ use crate::{net, telemetry::FailureKind, upstream::lease::LeaseKind};
 
 impl Courier<'_> {
     /// The head of the answer is here: nothing can be replayed from now on.
-    pub(super) fn arrive(&mut self, held: &Held, arrived: Arrived) -> Result<Response<AnswerBody>, Failure> {
+    pub(super) fn arrive(&mut self, held: Held, arrived: Arrived) -> Result<Response<AnswerBody>, Failure> {
         held.lease.set_deadline(None);
         if let Some(body) = &self.body {
             body.stop_keeping();
@@ -31,14 +31,14 @@ impl Courier<'_> {
                 return Err(Failure::new(FailureKind::UpstreamMalformed, "the endpoint changed protocols unasked"));
             };
             let upstream = hyper::upgrade::on(&mut answer);
-            return Ok(tunnel::open(self.exchange, held, answer.map(drop), client, upstream, in_flight));
+            return Ok(tunnel::open(self.exchange, &held, answer.map(drop), client, upstream, in_flight));
         }
         let (mut head, incoming) = answer.into_parts();
         let keep_alive = headers::keep_alive_timeout(&head.headers);
         let closes = headers::says_close(&head.headers);
         let mut reuse = arrival::settle(&mut head)?;
         headers::end_hop(&mut head.headers);
-        let tee = self.copy_answer(held, &head);
+        let tee = self.copy_answer(&held, &head);
         headers::edit(&mut head.headers, &held.service.service.settings.answer);
         headers::disown(&mut head.headers);
         if self.exchange.client.conn.is_http2() {
@@ -46,7 +46,7 @@ impl Courier<'_> {
         }
         headers::mark(&mut head.headers, self.exchange);
         head.version = Version::HTTP_11;
-        self.classify(held, &head.headers);
+        self.classify(&held, &head.headers);
         self.exchange.answered(head.status.as_u16(), true);
         let unasked = self.exchange.leaves_body_unasked();
         if unasked || self.leaves_body_unread(closes) {
@@ -63,6 +63,7 @@ impl Courier<'_> {
         held.lease.set_abort(net::Abort::current());
         let body = AnswerBody::relay(RelayParts {
             incoming,
+            lease: held.lease,
             request: self.body.take().filter(|body| !body.has_ended()),
             exchange: self.exchange.clone(),
             conn,

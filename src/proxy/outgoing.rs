@@ -10,7 +10,7 @@ use super::{
     answer::{Failure, internal},
     exchange::Held,
     forward::Courier,
-    headers, interim, retry, rewrite,
+    headers, interim, retry,
 };
 use crate::{
     telemetry::FailureKind,
@@ -20,8 +20,8 @@ use crate::{
 impl Courier<'_> {
     /// The request as this connection is to have it. A copy of the head stays here if it may be needed again.
     pub(super) fn request(&mut self, held: &Held, pool: &Pool, conn: &Conn) -> Result<Request<RequestBody>, Failure> {
-        let head = if self.may_replay || conn.speaks_http2() { self.head.as_mut().map(lend) } else { self.head.take() };
-        let mut head = head.ok_or_else(|| internal("the request is out"))?;
+        let keep = self.may_replay || conn.speaks_http2();
+        let mut head = self.take_head(keep).ok_or_else(|| internal("the request is out"))?;
         let expectation = self.exchange.expectation.get();
         if conn.speaks_http2() {
             let (scheme, default) =
@@ -69,12 +69,6 @@ impl Courier<'_> {
 fn expects_body(head: &Parts) -> bool {
     use http::Method;
     [Method::POST, Method::PUT, Method::PATCH].contains(&head.method)
-}
-
-/// Gives the head away and keeps a copy.
-fn lend(head: &mut Parts) -> Parts {
-    let copy = rewrite::copy(head);
-    std::mem::replace(head, copy)
 }
 
 /// HTTP/2's form: the authority in the target, no `Host`.
