@@ -6,20 +6,25 @@
 
 use std::{
     hint::black_box,
+    io::{Read as _, Write as _},
+    net::SocketAddr,
     rc::Rc,
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use divan::Bencher;
+use bytes::Bytes;
+use divan::{Bencher, counter::ItemsCount};
 use http::{HeaderMap, HeaderName, HeaderValue, Request, header};
+use http_body::Frame;
 use verdigris::{
     config::{
         self,
         settings::{HeaderEdits, MatchRule, ServiceSettings},
     },
     ids::{Generation, PerSlot, Slot},
-    proxy::bench::{Desk, pass_on},
+    proxy::bench::{Desk, copy, pass_on},
+    shadow::{CopyBounds, Taps, Wanted},
     table::{RequestView, Routes, Service, SlotTable, Table, pointer},
     telemetry::Registry,
     upstream::{
@@ -84,17 +89,22 @@ fn assign(bencher: Bencher<'_, '_>, services: usize) {
             "[[service]]\nname = \"m{index}\"\n{rule}\n[service.blue]\nendpoints = [\"http://127.0.0.1:1\"]\n"
         );
     }
-    let settings = config::parse(&text, "bench.toml").expect("the file is right").settings;
-    let registry = Registry::new(1).expect("no two metrics have one name");
-    let (mut publisher, reader) = pointer();
-    let services = settings.services.iter().map(|one| Arc::new(service(one, &registry))).collect();
-    publisher.publish(Arc::new(Table::new(services, &Table::default())));
-    let desk = Desk::new(settings.proxy.client_rules(), reader(), registry);
-    let path = format!("/v2/models/m{}/infer", settings.services.len() / 2);
+    let desk = desk(&text);
+    let path = format!("/v2/models/m{}/infer", services / 2);
     let request = Request::post(path).header("host", "models.test").body(()).expect("a request");
     let (head, ()) = request.into_parts();
     assert!(desk.assign(&head));
     bencher.bench_local(|| desk.assign(black_box(&head)));
+}
+
+/// A worker with the table of this configuration.
+fn desk(text: &str) -> Desk {
+    let settings = config::parse(text, "bench.toml").expect("the file is right").settings;
+    let registry = Registry::new(1).expect("no two metrics have one name");
+    let (mut publisher, reader) = pointer();
+    let services = settings.services.iter().map(|one| Arc::new(service(one, &registry))).collect();
+    publisher.publish(Arc::new(Table::new(services, &Table::default())));
+    Desk::new(settings.proxy.client_rules(), reader(), registry)
 }
 
 /// A service whose blue slot serves.
@@ -138,11 +148,16 @@ fn pool_limits() -> PoolLimits {
     PoolLimits { idle_timeout, idle_max: 16, connect_timeout }
 }
 
+/// As a worker's.
+fn runtime() -> tokio::runtime::LocalRuntime {
+    let mut builder = tokio::runtime::Builder::new_current_thread();
+    builder.enable_all().build_local(tokio::runtime::LocalOptions::default()).expect("a runtime")
+}
+
 /// An idle HTTP/1.1 connection out of the pool, and back.
 #[divan::bench]
 fn pool_checkout(bencher: Bencher<'_, '_>) {
-    let runtime = tokio::runtime::Builder::new_current_thread();
-    let runtime = { runtime }.enable_all().build_local(tokio::runtime::LocalOptions::default()).expect("a runtime");
+    let runtime = runtime();
     let origin = std::net::TcpListener::bind("127.0.0.1:0").expect("a listener");
     let address = origin.local_addr().expect("an address");
     let text = format!("version = 1\n[[service]]\nname = \"m\"\n[service.blue]\nendpoints = [\"http://{address}\"]\n");
@@ -196,4 +211,65 @@ fn metric_record(bencher: Bencher<'_, '_>) {
         metrics.first_byte(0, took);
         metrics.finished(0, 200, took);
     });
+}
+
+const TOKEN: &[u8] = b"data: {\"choices\":[{\"delta\":{\"content\":\" token\"}}]}\n\n";
+/// Tokens at a time: one alone is too short to be timed.
+const TOKENS: usize = 100;
+
+/// A token of an event stream beside a tap that copies it.
+#[divan::bench]
+fn sse_tap(bencher: Bencher<'_, '_>) {
+    let (taps, service) = (Taps::default(), "m".parse().expect("a name"));
+    let bounds = CopyBounds {
+        request_bytes_max: 0,
+        answer_bytes_max: usize::MAX,
+        bytes_max: usize::MAX,
+        at_once_max: usize::MAX,
+    };
+    let _outlet = taps.open((&service, Slot::Blue), Wanted::default(), Vec::new(), bounds, 1).expect("the only tap");
+    let tap = taps.reader().find(&service, Slot::Blue).expect("it is open");
+    let (head, ()) = Request::post("/v1/chat/completions").body(()).expect("a request").into_parts();
+    let token = Frame::data(Bytes::from_static(TOKEN));
+    let bencher = bencher.with_inputs(|| tap.tee(&head, false).expect("a copy"));
+    bencher.counter(ItemsCount::new(TOKENS)).bench_local_values(|tee| {
+        (0..TOKENS).for_each(|_| copy(&tee, black_box(&token)));
+        tee
+    });
+}
+
+/// A token on its way through the relay, with what the HTTP library does to read it; nobody copies it. Many come with
+/// one read of the socket.
+#[divan::bench]
+fn relay_token(bencher: Bencher<'_, '_>) {
+    let origin = endless_stream();
+    let desk =
+        desk(&format!("version = 1\n[[service]]\nname = \"m\"\n[service.blue]\nendpoints = [\"http://{origin}\"]\n"));
+    let runtime = runtime();
+    let request = Request::get("/stream").header("host", "models.test").body(()).expect("a request");
+    let mut answer = runtime.block_on(desk.ask(request)).expect("an answer");
+    bencher.counter(ItemsCount::new(TOKENS)).bench_local(|| {
+        runtime.block_on(async {
+            for _ in 0..TOKENS {
+                black_box(answer.frame().await.expect("a token"));
+            }
+        });
+    });
+}
+
+/// A server of one answer that has no end.
+fn endless_stream() -> SocketAddr {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a listener");
+    let address = listener.local_addr().expect("an address");
+    std::thread::spawn(move || {
+        let (mut client, _) = listener.accept().expect("a client");
+        let _ = client.read(&mut [0; 4096]).expect("a request");
+        let head = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n";
+        client.write_all(head).expect("a client that reads");
+        let chunk = [format!("{:x}\r\n", TOKEN.len()).as_bytes(), TOKEN, b"\r\n"].concat();
+        let chunks = chunk.repeat(1_000);
+        // Until the bench has seen enough.
+        while client.write_all(&chunks).is_ok() {}
+    });
+    address
 }

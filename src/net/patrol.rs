@@ -138,7 +138,8 @@ impl Patrol {
         Watched { patrol: self.clone(), key: self.posts.borrow_mut().insert(post), conn }
     }
 
-    fn conn(&self, peer: IpAddr) -> Arc<ClientConn> {
+    /// What is known of a connection from there, before it is watched.
+    pub(crate) fn conn(&self, peer: IpAddr) -> Arc<ClientConn> {
         Arc::new(ClientConn::new(peer, self.clock.clone(), self.closing.clone()))
     }
 }

@@ -27,6 +27,7 @@ use super::{
     abort::Abortable,
     conn::Doing,
     downstream::Downstream,
+    gather::Gathered,
     h1::serve_h1,
     open::{Opened, open},
     patrol::{Order, Watched},
@@ -139,8 +140,9 @@ pub async fn serve<M, S, B>(
     let service = service(watched.conn.clone());
     if is_http2 {
         watched.conn.set_http2(rules.clients.limits.resets_max);
-        let conn = rules.h2.serve_connection(TokioIo::new(stream), service);
-        Box::pin(serve_h2(conn, &watched)).await;
+        let stream = Gathered::new(stream);
+        let conn = rules.h2.serve_connection(TokioIo::new(stream.clone()), service);
+        Box::pin(serve_h2(conn, &stream, &watched)).await;
     } else {
         serve_h1(stream, service, &rules.h1, &watched, refusals).await;
     }
@@ -178,7 +180,9 @@ pub(super) async fn until_order<F: Future>(mut future: Pin<&mut F>, watched: &Wa
     .await
 }
 
-async fn serve_h2<S, B>(conn: http2::Connection<TokioIo<Downstream>, S, LocalExec>, watched: &Watched)
+type Http2<S> = http2::Connection<TokioIo<Gathered<Downstream>>, S, LocalExec>;
+
+async fn serve_h2<S, B>(conn: Http2<S>, stream: &Gathered<Downstream>, watched: &Watched)
 where
     S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + 'static,
     S::Future: 'static,
@@ -187,7 +191,7 @@ where
 {
     let mut conn = pin!(conn);
     loop {
-        match until_order(conn.as_mut(), watched).await {
+        match until_order(pin!(stream.pushing(conn.as_mut())), watched).await {
             Ok(Ok(())) => return,
             Ok(Err(error)) => {
                 tracing::debug!(%error, client = %watched.conn.peer, "A client's HTTP/2 connection ended with an error.");

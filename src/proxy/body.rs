@@ -266,7 +266,7 @@ impl Relay {
     }
 }
 
-fn copy(tee: &Tee, frame: &Frame<Bytes>) {
+pub(super) fn copy(tee: &Tee, frame: &Frame<Bytes>) {
     if let Some(data) = frame.data_ref() {
         tee.answer_data(data);
     } else if let Some(trailers) = frame.trailers_ref() {

@@ -43,6 +43,9 @@ impl Courier<'_> {
         let tee = self.copy_answer(&held, &head);
         let seen = headers::edit_answer(&mut head.headers, seen, &held.service.service.settings.answer);
         headers::disown(&mut head.headers, seen);
+        if self.exchange.client.conn.is_http2() {
+            headers::leave_unindexed(&mut head.headers);
+        }
         headers::mark(&mut head.headers, seen, self.exchange);
         head.version = Version::HTTP_11;
         self.classify(&held, &head.headers);

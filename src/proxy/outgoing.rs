@@ -25,6 +25,7 @@ impl Courier<'_> {
             to_http2(&mut head, scheme, default).map_err(|_invalid| {
                 Failure::new(FailureKind::BadRequest, "the request target cannot be sent over HTTP/2")
             })?;
+            headers::leave_unindexed(&mut head.headers);
             // hyper does not tell what an HTTP/2 server says before its answer.
             if let Some(expectation) = expectation {
                 head.headers.remove(header::EXPECT);

@@ -9,6 +9,8 @@ use std::{
 use bytes::Bytes;
 use http::HeaderValue;
 
+use super::headers::fleeting;
+
 /// Longest id taken over from a client.
 const LENGTH_MAX: usize = 128;
 
@@ -28,10 +30,10 @@ impl RequestIds {
 
     /// The client's id, or a new one.
     pub(super) fn take_over(&self, given: Option<&HeaderValue>) -> HeaderValue {
-        match given {
+        fleeting(match given {
             Some(id) if is_usable(id.as_bytes()) => id.clone(),
             Some(_) | None => self.generate(),
-        }
+        })
     }
 
     fn generate(&self) -> HeaderValue {
@@ -72,6 +74,7 @@ mod tests {
         assert_ne!(first, second);
         assert!(is_usable(first.as_bytes()) && first.len() == 32);
         assert_eq!(&hex(0x0123_4567_89ab_cdef), b"0123456789abcdef");
+        assert!(first.is_sensitive(), "no HTTP/2 connection is to remember it");
     }
 
     #[test]

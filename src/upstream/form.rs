@@ -13,8 +13,7 @@ use http::{
 pub fn to_http2(head: &mut Parts, scheme: &str, default_authority: &str) -> http::Result<()> {
     let host = head.headers.remove(header::HOST);
     let authority = host.as_ref().map_or(default_authority.as_bytes(), HeaderValue::as_bytes);
-    let path = std::mem::take(&mut head.uri).into_parts().path_and_query;
-    head.uri = absolute(scheme, authority, path)?;
+    head.uri = whole(std::mem::take(&mut head.uri).into_parts(), scheme, authority)?;
     head.version = Version::HTTP_2;
     if head.headers.contains_key(header::CONNECTION) {
         head.headers.remove(header::CONNECTION);
@@ -23,13 +22,15 @@ pub fn to_http2(head: &mut Parts, scheme: &str, default_authority: &str) -> http
     Ok(())
 }
 
-/// Put together from its parts: writing and parsing the whole costs as much as the rest of a head.
-fn absolute(scheme: &str, authority: &[u8], path: Option<PathAndQuery>) -> http::Result<Uri> {
-    let mut parts = uri::Parts::default();
-    parts.scheme = Some(Scheme::try_from(scheme)?);
-    parts.authority = Some(Authority::try_from(authority)?);
-    parts.path_and_query = Some(path.unwrap_or_else(|| PathAndQuery::from_static("/")));
-    Ok(Uri::from_parts(parts)?)
+/// Put together from its parts, and what it has of them already is not parsed again: to write and parse the whole costs as
+/// much as the rest of a head.
+fn whole(mut target: uri::Parts, scheme: &str, authority: &[u8]) -> http::Result<Uri> {
+    if target.authority.as_ref().is_none_or(|known| known.as_str().as_bytes() != authority) {
+        target.authority = Some(Authority::try_from(authority)?);
+    }
+    target.scheme = Some(Scheme::try_from(scheme)?);
+    target.path_and_query.get_or_insert_with(|| PathAndQuery::from_static("/"));
+    Ok(Uri::from_parts(target)?)
 }
 
 /// Says of an HTTP/1.1 request without a body that it has none, where a server may take the lack of a length for a fault

@@ -4,6 +4,7 @@
 //! an upstream's answer cannot pass for one of the proxy's own.
 //! Never: the body, the route, a decision about a replay.
 
+mod fleeting;
 mod forwarding;
 mod hop;
 mod marks;
@@ -14,6 +15,7 @@ mod text;
 
 use http::HeaderName;
 
+pub(super) use fleeting::{fleeting, leave_unindexed};
 pub(super) use forwarding::{client_behind, set_forwarding};
 pub(super) use hop::{add_via, end_hop, join_cookies, keep_alive_timeout, says_close, upgrade_wanted};
 pub(super) use marks::{disown, edit_answer, mark};

@@ -184,6 +184,13 @@ impl Entry {
         }
     }
 
+    /// What was waited for came after all.
+    fn forget_time_out(&mut self) {
+        if self.interrupt == Some(Interrupt::TimedOut) {
+            self.interrupt = None;
+        }
+    }
+
     fn stop(&mut self, interrupt: Interrupt) {
         self.interrupt = Some(interrupt);
         if let Some(waker) = self.waker.take() {
@@ -208,9 +215,7 @@ impl Lease {
         let entry = &mut self.ledger.entries.borrow_mut()[self.key];
         entry.deadline = deadline;
         entry.idle = None;
-        if entry.interrupt == Some(Interrupt::TimedOut) {
-            entry.interrupt = None;
-        }
+        entry.forget_time_out();
     }
 
     /// Interrupt the holder after this long, or not at all. A limit of seconds is counted from the worker's clock, which
@@ -227,9 +232,10 @@ impl Lease {
 
     /// Interrupt the holder if nothing happens for this long; up to a tick late.
     pub fn set_idle(&self, limit: Option<Duration>) {
-        self.set_deadline(None);
-        self.ledger.entries.borrow_mut()[self.key].idle = limit;
-        self.touch();
+        let entry = &mut self.ledger.entries.borrow_mut()[self.key];
+        entry.idle = limit;
+        entry.deadline = limit.map(|idle| self.ledger.now.get() + TICK_MAX + idle);
+        entry.forget_time_out();
     }
 
     /// Something happened: an idle time begins anew. The end of the current tick counts as now, so that it never ends early.

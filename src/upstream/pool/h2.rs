@@ -17,7 +17,10 @@ use hyper::client::conn::http2::{Builder, SendRequest};
 use hyper_util::rt::{TokioIo, TokioTimer};
 
 use super::{ConnectError, RequestBody, resets::Resets, send::Answer};
-use crate::upstream::{UpstreamStream, WireFacts, wire::Wire};
+use crate::{
+    net::Gathered,
+    upstream::{UpstreamStream, WireFacts, wire::Wire},
+};
 
 const STREAM_WINDOW_BYTES: u32 = 1024 * 1024;
 const CONNECTION_WINDOW_BYTES: u32 = (1 << 31) - 1;
@@ -51,13 +54,17 @@ pub struct Stream {
     reused: bool,
 }
 
-/// Runs hyper's tasks on the worker's own thread.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct LocalExec;
+/// What HTTP/2 is spoken on.
+type H2Stream = Gathered<Resets<Wire>>;
+
+/// Runs hyper's tasks on the worker's own thread. One of them is the connection itself.
+#[derive(Clone, Debug)]
+struct LocalExec(H2Stream);
 
 impl<F: Future<Output = ()> + 'static> hyper::rt::Executor<F> for LocalExec {
     fn execute(&self, future: F) {
-        tokio::task::spawn_local(future);
+        // Boxed, because a request's task is of one type with the connection's, and would be copied with room for it.
+        tokio::task::spawn_local(self.0.pushing(Box::pin(future)));
     }
 }
 
@@ -144,7 +151,9 @@ pub fn builder<E: Clone>(executor: E) -> Builder<E> {
 /// Speaks HTTP/2 on a new stream.
 pub(super) async fn handshake(stream: UpstreamStream) -> hyper::Result<Rc<Connection>> {
     let (wire, facts) = Wire::new(stream);
-    let (sender, connection) = builder(LocalExec).handshake(TokioIo::new(Resets::new(wire))).await?;
+    let stream = Gathered::new(Resets::new(wire));
+    let handshake = builder(LocalExec(stream.clone())).handshake(TokioIo::new(stream.clone()));
+    let (sender, connection) = stream.pushing(handshake).await?;
     tokio::task::spawn_local(async move {
         if let Err(error) = connection.await {
             tracing::debug!(%error, "An upstream HTTP/2 connection ended with an error.");
