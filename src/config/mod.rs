@@ -12,6 +12,7 @@ mod content;
 mod defaults;
 mod endpoint;
 mod locate;
+mod pieces;
 mod preview;
 mod problems;
 mod quantity;
