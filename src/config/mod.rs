@@ -36,4 +36,4 @@ pub use problems::{Place, Problem, Problems};
 pub use quantity::{BadQuantity, parse_duration, parse_size};
 pub use restart::needs_restart;
 pub use settings::*;
-pub use watch::{NamedFiles, Watcher};
+pub use watch::{Marks, NamedFiles, Watcher};

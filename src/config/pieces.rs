@@ -127,7 +127,8 @@ mod tests {
         let before = parse(&text("", &[("a", "1")]), PATH).unwrap();
         for odd in [
             format!("version = 1\n{inside}"),
-            "version = 1\n[proxy]\nworkers = 1\n[[service]]\nname = \"a\"\n[proxy.limits]\nheaders_max = 9\n".to_owned(),
+            "version = 1\n[proxy]\nworkers = 1\n[[service]]\nname = \"a\"\n[proxy.limits]\nheaders_max = 9\n"
+                .to_owned(),
             "version = 1\n[proxy]\nworkers = 1\n[[service]]\nname = \"a\"\n[proxy]\nworkers = 2\n".to_owned(),
             "version = 1\nservice = []\n[[service]]\nname = \"a\"\n".to_owned(),
             "version = 1\n  [[service]]\nname = \"z\"\n[[service]]\nname = \"a\"\n".to_owned(),
@@ -145,7 +146,7 @@ mod tests {
         let before = parse(&good, PATH).unwrap();
         let content = |text: String| FileContent { path: PATH.into(), bytes: text.into(), hash: String::new() };
         let bad = content(good.replace("name = \"b\"", "name = \"b b\"")).parse_after(Some(&before)).unwrap_err();
-        assert!(bad.to_string().contains(":10:8: service[1].name"), "{bad}");
+        assert!(bad.to_string().contains(":11:8: service[1].name"), "{bad}");
         let warned = content(good.replace("path = \"/ready\"\n", "")).parse_after(Some(&before)).unwrap();
         assert_eq!((warned.warnings.len(), warned.in_pieces), (2, false));
         let again = content(warned.text.clone()).parse_after(Some(&warned)).unwrap();
