@@ -35,8 +35,10 @@ impl Publisher {
     pub fn publish(&mut self, table: Arc<Table>) {
         let old = self.current();
         let kept: HashSet<*const _> = open_beside(&table, &old).map(|slot| Arc::as_ptr(&slot.tenure)).collect();
-        self.pointer.store(table.clone());
-        for slot in open_beside(&old, &table).filter(|slot| !kept.contains(&Arc::as_ptr(&slot.tenure))) {
+        let is_left = |slot: &&Arc<SlotTable>| !kept.contains(&Arc::as_ptr(&slot.tenure));
+        let left: Vec<_> = open_beside(&old, &table).filter(is_left).collect();
+        self.pointer.store(table);
+        for slot in left {
             slot.tenure.retire();
             // Who waits for a place there has to look for the slot that serves now.
             slot.turnstile.leave();
@@ -51,7 +53,7 @@ impl Publisher {
 
 /// The slots of `table` where requests may start, but for services that stand in `other` at the same place: of thousands
 /// a change leaves nearly all, and those are not even looked at.
-fn open_beside<'t>(table: &'t Table, other: &'t Table) -> impl Iterator<Item = &'t Arc<SlotTable>> {
+fn open_beside<'t>(table: &'t Table, other: &Table) -> impl Iterator<Item = &'t Arc<SlotTable>> {
     let is_another = |(index, service): &(usize, &Arc<Service>)| {
         other.services.get(*index).is_none_or(|other| !Arc::ptr_eq(service, other))
     };
