@@ -68,19 +68,6 @@ async fn what_is_on_disk_is_not_written_again() {
     assert!(!dir.path().join("state.json.old").exists() && saver.due.is_none());
 }
 
-/// Fails when: `now` does not wait for a save of older things that is under way, which may then come last.
-#[tokio::test]
-async fn the_newest_comes_last() {
-    let (dir, mut saver) = saver();
-    for generation in 1..=50 {
-        note(&mut saver, "iris", Some(generation));
-        saver.begin();
-        note(&mut saver, "iris", Some(generation + 100));
-        saver.now().await.unwrap();
-        assert_eq!(on_disk(dir.path()), [("iris".to_owned(), generation + 100)]);
-    }
-}
-
 /// Fails when: `finish` takes a failed save for done, so that it is not tried again.
 #[tokio::test]
 async fn what_could_not_be_saved_is_saved_later() {
