@@ -37,7 +37,13 @@ pub(super) async fn ready(State(shared): State<Arc<Shared>>) -> impl IntoRespons
     responses((status = 200, description = "Prometheus' text format 0.0.4.", body = String, content_type = "text/plain")),
 )]
 pub(super) async fn metrics(State(shared): State<Arc<Shared>>) -> impl IntoResponse {
-    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], (shared.metrics)())
+    let page = shared.metrics.clone();
+    // Of thousands of services the page takes a while, which nobody else is to wait for.
+    match tokio::task::spawn_blocking(move || page()).await {
+        Ok(page) => Ok(([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], page)),
+        // A panic in it has been reported by the panic hook.
+        Err(_ended) => Err(StatusCode::INTERNAL_SERVER_ERROR),
+    }
 }
 
 const FRESH: [(header::HeaderName, &str); 1] = [(header::CACHE_CONTROL, "no-cache")];

@@ -179,8 +179,6 @@ async fn build(prepared: Prepared) -> anyhow::Result<Parts> {
     let listeners = prepared.tls.clone();
     registry.add_gauges(Box::new(move || listeners.gauges()));
     let orders = Workers::new(workers.iter().map(|worker| worker.orders.clone()));
-    // Before they are read, so that no change after that is missed.
-    let named_files = NamedFiles::known(&golden_files(&prepared.loaded.settings));
     let (handle, _controller) = control::start(ControllerOptions {
         config_path: prepared.config.clone(),
         loaded: prepared.loaded.clone(),
@@ -199,7 +197,7 @@ async fn build(prepared: Prepared) -> anyhow::Result<Parts> {
         .with_context(|| format!("{} cannot be watched", prepared.config.display()))?;
     let (watching, listeners) = (handle.clone(), prepared.tls.clone());
     let watch = tokio::spawn(async move {
-        let files = watch_named_files(watching.clone(), named_files);
+        let files = watch_named_files(watching.clone());
         tokio::join!(watch_file(watching, watcher), files, watch_certificates(listeners));
     });
     let (admin_stop, admin_stopped) = tokio::sync::oneshot::channel::<()>();
@@ -261,12 +259,13 @@ async fn watch_file(handle: Handle, mut watcher: config::Watcher) {
 }
 
 /// What stands in a file that the config file names is a part of it.
-async fn watch_named_files(handle: Handle, mut files: NamedFiles) {
+async fn watch_named_files(handle: Handle) {
+    let mut files = NamedFiles::default();
     loop {
         tokio::time::sleep(NAMED_FILES_LOOKED_AT_EVERY).await;
-        let paths = handle.golden_files();
+        let read = handle.golden_files();
         let looked = tokio::task::spawn_blocking(move || {
-            let changed = files.look(&paths);
+            let changed = files.look(&read);
             (files, changed)
         });
         // A panic in it has been reported by the panic hook.
@@ -276,10 +275,6 @@ async fn watch_named_files(handle: Handle, mut files: NamedFiles) {
             handle.named_file_changed("golden file watch".to_owned()).await;
         }
     }
-}
-
-fn golden_files(settings: &Settings) -> Vec<PathBuf> {
-    settings.services.iter().flat_map(|service| service.gate.files().cloned()).collect()
 }
 
 /// Certificates are renewed by programs that know nothing of this one, often file by file.

@@ -8,7 +8,7 @@ use std::{
 };
 
 use super::{
-    Problem, Problems, check, read,
+    Problem, Problems, check, pieces, read,
     settings::Settings,
     source::{Source, Tree},
 };
@@ -32,6 +32,8 @@ pub struct Loaded {
     /// Of the text; equal to [`FileContent::hash`].
     pub hash: String,
     pub text: String,
+    /// Each service was read by itself, so that it can be taken over into what is read next.
+    pub(super) in_pieces: bool,
 }
 
 /// Reads and checks a configuration file. Blocks on the disk.
@@ -42,13 +44,26 @@ pub fn load(path: impl AsRef<Path>) -> Result<Loaded, Problems> {
 /// Checks the text of a configuration file. `path` names it in problems, and relative paths start at its directory;
 /// nothing is read from the disk.
 pub fn parse(text: &str, path: impl AsRef<Path>) -> Result<Loaded, Problems> {
-    let path = path.as_ref();
+    parse_after(text, path.as_ref(), None)
+}
+
+/// The same; services that are written as they are in `before`, which was read from the same path, are taken over from
+/// there and cost next to nothing.
+fn parse_after(text: &str, path: &Path, before: Option<&Loaded>) -> Result<Loaded, Problems> {
+    let loaded = |settings, warnings, in_pieces| {
+        let (hash, text) = (hash(text.as_bytes()), text.to_owned());
+        Loaded { settings, warnings, hash, text, in_pieces }
+    };
+    // What has to be said about a file is said with all of it at hand.
+    if let Some(settings) = pieces::read_pieces(text, path, before) {
+        return Ok(loaded(settings, Vec::new(), true));
+    }
     let tree = Tree::parse(path, text)?;
     let source = Source::new(path, text, &tree);
     let file = read::read(&tree, &source)?;
     let (settings, warnings) = check::check(&file, &source)?;
     let warnings = warnings.iter().map(Problem::to_string).collect();
-    Ok(Loaded { settings, warnings, hash: hash(text.as_bytes()), text: text.to_owned() })
+    Ok(loaded(settings, warnings, false))
 }
 
 impl FileContent {
@@ -78,8 +93,13 @@ impl FileContent {
 
     /// Checks these very bytes, whatever the file has become since.
     pub fn parse(&self) -> Result<Loaded, Problems> {
+        self.parse_after(None)
+    }
+
+    /// The same, at the price of what is not as it was in `before`, which was read from the same path.
+    pub fn parse_after(&self, before: Option<&Loaded>) -> Result<Loaded, Problems> {
         match std::str::from_utf8(&self.bytes) {
-            Ok(text) => parse(text, &self.path),
+            Ok(text) => parse_after(text, &self.path, before),
             Err(error) => Err(not_utf8(&self.path, &self.bytes, error.valid_up_to())),
         }
     }

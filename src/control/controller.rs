@@ -21,11 +21,12 @@ use super::{
     overview::{Overview, ServiceView, Shown},
     refusal,
     reload_job::ReloadJob,
+    saver::Saver,
     trial::{Gallery, Running},
 };
 use crate::{
     api::{Action, ChangeReply, Event, GateReport, HistoryEntry, Problem, ReloadReply, ReloadStatus},
-    config::{Loaded, Settings, SlotSettings},
+    config::{Loaded, Marks, Settings, SlotSettings},
     ids::{ServiceName, Slot},
     net::tls::TlsListeners,
     shadow::Taps,
@@ -109,12 +110,15 @@ pub(super) struct Controller {
     publisher: Publisher,
     pub(super) workers: Workers,
     pub(super) tls: TlsListeners,
-    pub(super) store: Arc<Store>,
+    store: Arc<Store>,
+    pub(super) saver: Saver,
     overview: watch::Sender<Arc<Overview>>,
     events: broadcast::Sender<Event>,
     pub(super) reload_status: ReloadStatus,
-    /// The content that was applied last.
-    pub(super) applied: Option<String>,
+    /// The file that was applied last.
+    pub(super) applied: Option<Arc<Loaded>>,
+    /// How the files of its gates stood when they were read.
+    pub(super) golden_files: Arc<Marks>,
     /// The content that was refused last, until another is applied.
     pub(super) refused: Option<String>,
     pub(super) reload: Option<ReloadJob>,
@@ -163,11 +167,13 @@ pub async fn start(options: ControllerOptions) -> Result<(Handle, JoinHandle<()>
         publisher: options.publisher,
         workers: options.workers,
         tls: options.tls,
+        saver: Saver::new(store.clone()),
         store,
         overview,
         events,
         reload_status: ReloadStatus::default(),
         applied: None,
+        golden_files: Arc::default(),
         refused: None,
         reload: None,
         reloads_waiting: VecDeque::new(),
@@ -188,9 +194,11 @@ impl Controller {
             let message = tokio::select! {
                 message = messages.recv() => message,
                 Some(change) = health.recv() => Some(Message::Endpoint(change)),
+                () = self.saver.go_on() => continue,
             };
             match message {
                 Some(Message::Stop { reply }) => {
+                    self.save_or_complain().await;
                     // Who asked may have stopped waiting.
                     let _ = reply.send(());
                     return;
@@ -330,17 +338,6 @@ impl Controller {
         }
     }
 
-    /// Writes the books to disk.
-    pub(super) async fn save(&self) -> Result<(), String> {
-        let services = self.entries.iter().map(|(name, entry)| (name.clone(), super::record::of_entry(entry)));
-        let state = State { services: services.collect(), ..State::default() };
-        let store = self.store.clone();
-        match tokio::task::spawn_blocking(move || store.save(&state)).await {
-            Ok(result) => result.map_err(|error| error.to_string()),
-            Err(ended) => Err(ended.to_string()),
-        }
-    }
-
     /// Shows the books to the workers; `show` or `show_one` must follow.
     pub(super) fn publish(&mut self) {
         let services = self.entries.values().map(|entry| entry.published.clone()).collect();
@@ -357,23 +354,30 @@ impl Controller {
 
     /// Shows the books to the rest of the control plane.
     pub(super) fn show(&self) {
-        let view = |(name, entry): (&ServiceName, &Entry)| {
-            (name.clone(), Shown::new(ServiceView::new(entry, self.preparing(name))))
-        };
-        let services = self.entries.iter().map(view).collect();
-        self.overview.send_replace(Arc::new(Overview { services, reload: self.reload_status.clone() }));
+        self.show_some(self.entries.keys());
+    }
+
+    /// Shows what the books say of some services, and how the last reload went. Others may not have come or gone.
+    pub(super) fn show_some<'n>(&self, names: impl IntoIterator<Item = &'n ServiceName>) {
+        let mut services = self.overview.borrow().services.clone();
+        for name in names {
+            match (services.get(name), self.entries.get(name)) {
+                (Some(shown), Some(entry)) => shown.replace(ServiceView::new(entry, self.preparing(name))),
+                (None, None) => {}
+                (_, None) => drop(Arc::make_mut(&mut services).remove(name)),
+                (None, Some(entry)) => {
+                    let view = ServiceView::new(entry, self.preparing(name));
+                    Arc::make_mut(&mut services).insert(name.clone(), Shown::new(view));
+                }
+            }
+        }
+        let (reload, golden_files) = (self.reload_status.clone(), self.golden_files.clone());
+        self.overview.send_replace(Arc::new(Overview { services, reload, golden_files }));
     }
 
     /// Shows what the books say of one service, whatever the number of others.
     pub(super) fn show_one(&self, service: &ServiceName) {
-        let shown = self.overview.borrow().services.get(service).cloned();
-        match (shown, self.entries.get(service)) {
-            (Some(shown), Some(entry)) => {
-                shown.replace(ServiceView::new(entry, self.preparing(service)));
-                self.overview.send_modify(|_| {});
-            }
-            _ => self.show(),
-        }
+        self.show_some([service]);
     }
 
     pub(super) fn announce(&self, event: Event) {

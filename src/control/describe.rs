@@ -14,7 +14,7 @@ use super::{
 use crate::{
     api::{Action, HistoryEntry, Outcome, SlotContents},
     config::{ServiceSettings, SlotSettings},
-    ids::{Generation, PerSlot, ServiceName, Slot},
+    ids::{Generation, ServiceName, Slot},
     store::ServiceRecord,
     table::Preview,
     upstream::TlsClient,
@@ -31,16 +31,17 @@ impl Controller {
                 lines.push(HistoryEntry { to: Some(entry.machine.active()), ..line });
             }
         }
-        for settings in &job.loaded.settings.services {
-            let Some((entry, service)) = self.entries.get(&settings.name).zip(plan.services.get(&settings.name)) else {
-                words.push(format!("service {}: added", settings.name));
-                lines.push(added_line(settings, actor));
+        for settings in &plan.added {
+            words.push(format!("service {}: added", settings.name));
+            lines.push(added_line(settings, actor));
+        }
+        for (name, service) in &plan.services {
+            let Some(entry) = self.entries.get(name) else { continue };
+            let Some((what, action)) = change_of(entry, service, &client(&job.tls, name), job.previews.get(name))
+            else {
                 continue;
             };
-            let tls = client(&job.tls, &settings.name);
-            let preview = job.previews.get(&settings.name);
-            let Some((what, action)) = change_of(entry, service, &tls, preview) else { continue };
-            words.push(format!("service {}: {what}", settings.name));
+            words.push(format!("service {name}: {what}"));
             lines.push(HistoryEntry { reason: Some(what), ..changed_line(entry, service, action, actor) });
         }
         (words, lines)
@@ -48,7 +49,7 @@ impl Controller {
 }
 
 /// What a plan changes of a service; `None` if nothing.
-pub(super) fn change_of(
+fn change_of(
     entry: &Entry,
     service: &ServicePlan,
     tls: &TlsClient,
@@ -56,9 +57,7 @@ pub(super) fn change_of(
 ) -> Option<(String, Action)> {
     let mut words = Vec::new();
     let mut action = Action::Settings;
-    // What is the same needs no copies that leave something out, and nearly all of a long file is the same.
-    let same = entry.settings == service.settings;
-    if !same && other_settings(&entry.settings) != other_settings(&service.settings) {
+    if !is_same_but_for_slots(&entry.settings, &service.settings) {
         words.push("settings changed".to_owned());
     } else if !entry.tls.is_same(tls) {
         words.push("the files of service.tls changed".to_owned());
@@ -78,9 +77,35 @@ pub(super) fn change_of(
     (!words.is_empty()).then(|| (words.join(", "), action))
 }
 
-/// The settings without what has a history of its own.
-fn other_settings(settings: &ServiceSettings) -> ServiceSettings {
-    ServiceSettings { active: Slot::Blue, slots: PerSlot::default(), ..settings.clone() }
+/// What `active` and the slots say has a history of its own.
+fn is_same_but_for_slots(old: &ServiceSettings, new: &ServiceSettings) -> bool {
+    // No field is left out unseen, and nothing is copied to be left out: all of thousands of services may have changed.
+    let ServiceSettings {
+        name,
+        rule,
+        active: _,
+        replay,
+        replay_buffer,
+        slots: _,
+        health,
+        gate,
+        timeouts,
+        pool,
+        balance,
+        ejection,
+        retry,
+        limits,
+        tls,
+        request,
+        answer,
+        drain,
+        preview,
+    } = old;
+    (name, rule, replay, replay_buffer) == (&new.name, &new.rule, &new.replay, &new.replay_buffer)
+        && (health, gate, timeouts, pool) == (&new.health, &new.gate, &new.timeouts, &new.pool)
+        && (balance, ejection, retry, limits) == (&new.balance, &new.ejection, &new.retry, &new.limits)
+        && (tls, request, answer) == (&new.tls, &new.request, &new.answer)
+        && (drain, preview) == (&new.drain, &new.preview)
 }
 
 /// What is put into a slot, for the journal.

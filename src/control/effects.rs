@@ -5,6 +5,7 @@ use super::{
     controller::{Controller, Open},
     describe::put_in,
     refusal::{self, Circumstances},
+    saver,
     under_way::in_words,
 };
 use crate::{
@@ -30,7 +31,7 @@ impl Controller {
                         waiting.extend(entry.machine.step(event));
                     }
                 }
-                Effect::Publish => self.publish_change(service, &waiting).await,
+                Effect::Publish => self.publish_change(service, &waiting),
                 Effect::Answer { op, answer } => self.answer(service, op, answer).await,
             }
         }
@@ -92,9 +93,9 @@ impl Controller {
         }
     }
 
-    /// Publishes, then saves. What was switched or put into a slot is in the journal already, where a restart finds it
-    /// if the state could not be saved.
-    async fn publish_change(&mut self, service: &ServiceName, rest: &std::collections::VecDeque<Effect>) {
+    /// Publishes, and has the state saved soon. What was switched or put into a slot is in the journal already, where a
+    /// restart finds it until the state is saved.
+    fn publish_change(&mut self, service: &ServiceName, rest: &std::collections::VecDeque<Effect>) {
         let changed = rest.iter().find_map(|effect| match effect {
             Effect::Answer { op, answer: Answer::Changed { change, .. } } => Some((*op, *change)),
             Effect::Answer { .. }
@@ -117,12 +118,13 @@ impl Controller {
         entry.refresh(None, &self.around);
         self.publish();
         self.show_one(service);
-        self.save_or_complain().await;
+        self.record([service]);
+        self.saver.soon();
     }
 
-    pub(super) async fn save_or_complain(&self) {
-        if let Err(error) = self.save().await {
-            tracing::error!(%error, "The state could not be saved; the journal has the change, and a restart will find it there.");
+    pub(super) async fn save_or_complain(&mut self) {
+        if let Err(error) = self.saver.now().await {
+            saver::complain(&error);
         }
     }
 

@@ -1,6 +1,9 @@
 //! The controller's books on one service.
 
-use std::sync::Arc;
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
 use http::HeaderValue;
 use tokio::sync::mpsc;
@@ -9,7 +12,7 @@ use super::{clock, gates::GateFiles, message::Message, trial::Gallery, trials::B
 use crate::{
     api::{GateReport, Tested},
     config::{EndpointSettings, ServiceSettings, SlotSettings},
-    ids::{PerSlot, ServiceName, Slot},
+    ids::{EndpointId, PerSlot, ServiceName, Slot},
     switch::Machine,
     table::{Preview, Service, SlotTable},
     telemetry::Registry,
@@ -128,11 +131,11 @@ impl SlotEntry {
             self.endpoints = before;
             return;
         }
-        self.endpoints =
-            self.contents.endpoints.iter().map(|wanted| adopt(wanted, &before, same_limits, tls)).collect();
-        for gone in before.iter().filter(|old| !self.endpoints.iter().any(|kept| kept.id == old.id)) {
-            gone.withdraw();
-        }
+        let known: HashMap<_, _> = before.iter().map(|endpoint| (&endpoint.settings, endpoint)).collect();
+        let adopt = |wanted| adopt(wanted, known.get(wanted).copied(), same_limits, tls);
+        self.endpoints = self.contents.endpoints.iter().map(adopt).collect();
+        let kept: HashSet<EndpointId> = self.endpoints.iter().map(|endpoint| endpoint.id).collect();
+        before.iter().filter(|old| !kept.contains(&old.id)).for_each(|gone| gone.withdraw());
         let start = |endpoint: &Arc<Endpoint>| {
             let rounds = Rounds { health: new.health.clone(), resolve_interval: new.pool.resolve_interval };
             Prober::start(name.clone(), slot, endpoint.clone(), rounds, around.health.clone())
@@ -144,11 +147,11 @@ impl SlotEntry {
 /// The endpoint object for an address: the one there was, or a new one.
 fn adopt(
     wanted: &EndpointSettings,
-    before: &[Arc<Endpoint>],
+    before: Option<&Arc<Endpoint>>,
     same_limits: bool,
     tls: &Arc<TlsClient>,
 ) -> Arc<Endpoint> {
-    match before.iter().find(|endpoint| endpoint.settings == *wanted) {
+    match before {
         Some(old) if same_limits => old.clone(),
         Some(old) => Arc::new(old.successor(tls)),
         None => Arc::new(Endpoint::with_tls(wanted, tls)),

@@ -1,11 +1,12 @@
 //! What gates are to look at, and the golden files they need.
 
 use std::{
-    collections::BTreeMap,
-    path::{Path, PathBuf},
+    collections::{BTreeMap, HashMap},
+    path::Path,
     sync::Arc,
 };
 
+use super::tls::PROBLEMS_MAX;
 use crate::{
     checks::{Connect, Demand, Gate, golden::Set},
     config::{Loaded, Problem, Problems, ServiceSettings},
@@ -40,31 +41,66 @@ pub type GoldenSets = BTreeMap<ServiceName, Arc<GateFiles>>;
 /// the disk.
 ///
 /// # Errors
-/// Every problem of every file, by its line; of a file that cannot be used at all, with the place where it is named.
+/// Every problem of every file, thirty at most, by its line; of a file that cannot be used at all, with each place where
+/// it is named.
 pub fn read_golden_files(loaded: &Loaded, config: &Path) -> Result<GoldenSets, Problems> {
-    let (mut sets, mut problems) = (GoldenSets::new(), Vec::new());
+    let (mut sets, mut files) = (GoldenSets::new(), Files::new(loaded, config));
     for (index, service) in loaded.settings.services.iter().enumerate() {
         let gate = &service.gate;
-        let mut read = |path: &Option<PathBuf>, key: &str| match Set::read(path.as_ref()?) {
-            Ok(set) => Some(Arc::new(set)),
-            Err(found) => {
-                let key = format!("service[{index}].gate.{key}");
-                problems.extend(found.iter().map(|problem| named_by(loaded, config, &key, problem)));
-                None
-            }
-        };
-        let (golden, warm_up) = (read(&gate.golden, "golden"), read(&gate.warm_up_requests, "warm_up_requests"));
+        let golden = files.read(gate.golden.as_deref(), index, "golden");
+        let warm_up = files.read(gate.warm_up_requests.as_deref(), index, "warm_up_requests");
         if golden.is_some() || warm_up.is_some() {
             sets.insert(service.name.clone(), Arc::new(GateFiles { golden, warm_up }));
         }
+        if files.problems.len() >= PROBLEMS_MAX {
+            break;
+        }
     }
-    if problems.is_empty() { Ok(sets) } else { Err(problems.into()) }
+    files.problems.truncate(PROBLEMS_MAX);
+    if files.problems.is_empty() { Ok(sets) } else { Err(files.problems.into()) }
 }
 
-fn named_by(loaded: &Loaded, config: &Path, key: &str, problem: &Problem) -> Problem {
-    if problem.place.is_some() {
-        return problem.clone();
+/// The files of one reading: thousands of services may well name the same.
+struct Files<'l> {
+    loaded: &'l Loaded,
+    config: &'l Path,
+    /// What each holds, or what is wrong with it as a whole.
+    read: HashMap<&'l Path, Result<Arc<Set>, Vec<Problem>>>,
+    problems: Vec<Problem>,
+}
+
+impl<'l> Files<'l> {
+    fn new(loaded: &'l Loaded, config: &'l Path) -> Self {
+        Self { loaded, config, read: HashMap::new(), problems: Vec::new() }
     }
+
+    /// What stands in the file that this key of a service's gate names.
+    fn read(&mut self, path: Option<&'l Path>, service: usize, key: &str) -> Option<Arc<Set>> {
+        let path = path?;
+        let problems = &mut self.problems;
+        let read = self.read.entry(path).or_insert_with(|| match Set::read(path) {
+            Ok(set) => Ok(Arc::new(set)),
+            Err(found) => {
+                // What is wrong in a line is told once, however many services name the file.
+                let (in_lines, of_file): (Vec<_>, _) = found.iter().cloned().partition(|one| one.place.is_some());
+                problems.extend(in_lines);
+                Err(of_file)
+            }
+        });
+        match read {
+            Ok(set) => Some(set.clone()),
+            Err(of_file) => {
+                let key = format!("service[{service}].gate.{key}");
+                let named = of_file.iter().map(|problem| named_by(self.loaded, self.config, &key, problem));
+                problems.extend(named);
+                None
+            }
+        }
+    }
+}
+
+/// What is wrong with a file as a whole, told where it is named.
+fn named_by(loaded: &Loaded, config: &Path, key: &str, problem: &Problem) -> Problem {
     let message = format!("{}: {}", problem.file.display(), problem.message);
     loaded.problem(config, key, message, problem.hint.clone())
 }
@@ -107,5 +143,50 @@ pub(super) fn whole_gate(
         warm_up,
         active,
         connect: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A config file in `dir` whose services name these golden files.
+    fn loaded(dir: &Path, golden: &[&str]) -> Loaded {
+        let service = |(index, golden): (usize, &&str)| {
+            format!(
+                "[[service]]\nname = \"s{index}\"\nmatch.host = \"h{index}\"\ngate.golden = \"{golden}\"\n\
+                 [service.blue]\nendpoints = [\"http://h:1\"]\n"
+            )
+        };
+        let services: String = golden.iter().enumerate().map(service).collect();
+        crate::config::parse(&format!("version = 1\n{services}"), dir.join("test.toml")).unwrap()
+    }
+
+    const CASE: &str =
+        "{\"name\": \"one\", \"request\": {\"method\": \"GET\", \"path\": \"/\"}, \"expect\": {\"status\": 200}}\n";
+
+    /// Fails when: `Files::read` reads for each service, or gives one service what another names.
+    #[test]
+    fn services_that_name_the_same_file_share_what_stands_there() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("a.jsonl"), CASE).unwrap();
+        std::fs::write(dir.path().join("b.jsonl"), CASE).unwrap();
+        let loaded = loaded(dir.path(), &["a.jsonl", "b.jsonl", "a.jsonl"]);
+        let sets = read_golden_files(&loaded, &dir.path().join("test.toml")).unwrap();
+        let of = |name: &str| sets[&name.parse().unwrap()].golden.clone().unwrap();
+        assert!(Arc::ptr_eq(&of("s0"), &of("s2")) && !Arc::ptr_eq(&of("s0"), &of("s1")));
+    }
+
+    /// Fails when: `read_golden_files` tells a wrong line for each service that names its file, or goes on for each of
+    /// thousands of services.
+    #[test]
+    fn a_bad_file_that_all_name_is_not_a_page_for_each() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("bad.jsonl"), "{\n").unwrap();
+        let lines = |names: &[&str]| {
+            read_golden_files(&loaded(dir.path(), names), &dir.path().join("test.toml")).unwrap_err().lines()
+        };
+        assert_eq!(lines(&["bad.jsonl"; 40]).len(), 1);
+        assert_eq!(lines(&["none.jsonl"; 40]).len(), PROBLEMS_MAX);
     }
 }

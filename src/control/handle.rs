@@ -23,7 +23,7 @@ use crate::{
         ChangeOutcome, ChangeReply, DrainRequest, DrainStatus, EndpointSpec, Event, History, Problem, ProblemKind,
         ProxyStatus, ReloadReply, RollbackRequest, ServiceList, ServiceStatus, SlotUpdate, SwitchRequest, WaitFor,
     },
-    config::{EndpointSettings, SlotSettings, parse_duration},
+    config::{EndpointSettings, Marks, SlotSettings, parse_duration},
     ids::{Generation, Slot},
     net::tls::TlsListeners,
     shadow::Taps,
@@ -62,17 +62,6 @@ struct Wait {
     background: bool,
     /// For the drain.
     limit: Option<Duration>,
-}
-
-/// A request for a change, as far as all are the same.
-struct Asked {
-    ask: Ask,
-    contents: Option<SlotSettings>,
-    if_generation: Option<u64>,
-    force: bool,
-    supersede: bool,
-    background: bool,
-    reason: Option<String>,
 }
 
 impl Wait {
@@ -145,18 +134,7 @@ impl Handle {
     /// # Errors
     /// Nothing changed; the problem says why.
     pub async fn switch(&self, name: &str, request: SwitchRequest, actor: String) -> Result<ChangeReply, Problem> {
-        let wait = Wait::new(request.wait, request.timeout.as_deref())?;
-        let asked = Asked {
-            ask: Ask::Switch { to: request.to },
-            contents: None,
-            if_generation: request.if_generation,
-            force: request.force,
-            supersede: request.supersede,
-            background: wait.background,
-            reason: request.reason,
-        };
-        let reply = self.ask(name, asked, actor).await?;
-        self.after_change(name, reply, wait).await
+        self.change(name, Ask::Switch { to: request.to }, None, request, actor).await
     }
 
     /// Moves traffic back to the slot that served before.
@@ -164,18 +142,9 @@ impl Handle {
     /// # Errors
     /// Nothing changed; the problem says why.
     pub async fn rollback(&self, name: &str, request: RollbackRequest, actor: String) -> Result<ChangeReply, Problem> {
-        let wait = Wait::new(request.wait, request.timeout.as_deref())?;
-        let asked = Asked {
-            ask: Ask::Rollback,
-            contents: None,
-            if_generation: request.if_generation,
-            force: request.force,
-            supersede: request.supersede,
-            background: wait.background,
-            reason: request.reason,
-        };
-        let reply = self.ask(name, asked, actor).await?;
-        self.after_change(name, reply, wait).await
+        let RollbackRequest { if_generation, force, supersede, reason, wait, timeout } = request;
+        let terms = SwitchRequest { if_generation, force, supersede, reason, wait, timeout, ..Default::default() };
+        self.change(name, Ask::Rollback, None, terms, actor).await
     }
 
     /// Puts other endpoints, and another version, into a slot.
@@ -190,39 +159,48 @@ impl Handle {
         actor: String,
     ) -> Result<ChangeReply, Problem> {
         let contents = contents(&update)?;
-        let asked = Asked {
-            ask: Ask::Replace { slot, empty: contents.endpoints.is_empty() },
-            contents: Some(contents),
-            if_generation: update.if_generation,
-            force: update.force,
-            supersede: update.supersede,
-            background: false,
-            reason: update.reason,
-        };
-        self.ask(name, asked, actor).await
+        let ask = Ask::Replace { slot, empty: contents.endpoints.is_empty() };
+        let SlotUpdate { endpoints: _, version: _, if_generation, force, supersede, reason } = update;
+        let terms = SwitchRequest { if_generation, force, supersede, reason, ..Default::default() };
+        self.change(name, ask, Some(contents), terms, actor).await
     }
 
-    async fn ask(&self, name: &str, asked: Asked, actor: String) -> Result<ChangeReply, Problem> {
-        let Asked { ask, contents, if_generation, force, supersede, background, reason } = asked;
+    /// Asks for a change on terms that are the same for all; `to` and `dry_run` are not looked at here.
+    async fn change(
+        &self,
+        name: &str,
+        ask: Ask,
+        contents: Option<SlotSettings>,
+        terms: SwitchRequest,
+        actor: String,
+    ) -> Result<ChangeReply, Problem> {
+        let SwitchRequest { to: _, if_generation, force, dry_run: _, supersede, reason, wait, timeout } = terms;
+        let Wait { background, limit } = Wait::new(wait, timeout.as_deref())?;
         needs_reason(force, reason.as_deref())?;
         let (reply, answer) = oneshot::channel();
         let (service, if_generation) = (name.to_owned(), if_generation.map(Generation));
         let message =
             AskMessage { service, ask, contents, if_generation, force, supersede, background, reason, actor, reply };
         self.send(Message::Ask(Box::new(message))).await?;
-        answer.await.unwrap_or_else(|_gone| Err(refusal::shutting_down()))
+        let reply = answer.await.unwrap_or_else(|_gone| Err(refusal::shutting_down()))?;
+        self.after_change(name, reply, limit).await
     }
 
     pub(super) async fn send(&self, message: Message) -> Result<(), Problem> {
         self.inner.inbox.send(message).await.map_err(|_gone| refusal::shutting_down())
     }
 
-    async fn after_change(&self, name: &str, mut reply: ChangeReply, wait: Wait) -> Result<ChangeReply, Problem> {
+    async fn after_change(
+        &self,
+        name: &str,
+        mut reply: ChangeReply,
+        wait: Option<Duration>,
+    ) -> Result<ChangeReply, Problem> {
         if reply.outcome == ChangeOutcome::UnderWay {
             return Ok(reply);
         }
         let left = reply.active.other();
-        if let Some(limit) = wait.limit {
+        if let Some(limit) = wait {
             let drain = self.drain_status(name, left, Some(limit)).await?;
             reply.message = if drain.safe_to_delete {
                 format!("{}; {left} is drained and safe to delete", reply.message)
@@ -362,14 +340,9 @@ impl Handle {
         let _ = self.send(Message::Reload { actor, named_file: true, reply: None }).await;
     }
 
-    /// The files that the gates in force name.
-    pub fn golden_files(&self) -> Vec<PathBuf> {
-        let overview = self.overview();
-        overview
-            .services
-            .values()
-            .flat_map(|shown| shown.view().settings.gate.files().cloned().collect::<Vec<_>>())
-            .collect()
+    /// The files that the gates in force name, as they stood when they were read.
+    pub fn golden_files(&self) -> Arc<Marks> {
+        self.overview().golden_files.clone()
     }
 
     /// Why `/ready` is 503, if it is.

@@ -17,7 +17,7 @@ use crate::{
         DrainStatus, EndpointHealth, EndpointStatus, InFlight, ReloadStatus, RollbackStatus, ServiceStatus, SlotPhase,
         SlotStatus, Tested,
     },
-    config::{MatchRule, ServiceSettings, SlotSettings},
+    config::{Marks, MatchRule, ServiceSettings, SlotSettings},
     ids::{Generation, PerSlot, ServiceName, Slot},
     switch::Machine,
     table::SlotTable,
@@ -28,8 +28,10 @@ use crate::{
 /// Everything, as of the last change.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Overview {
-    pub(super) services: BTreeMap<ServiceName, Shown>,
+    pub(super) services: Arc<BTreeMap<ServiceName, Shown>>,
     pub(super) reload: ReloadStatus,
+    /// The files that the gates name, as they stood when they were read.
+    pub(super) golden_files: Arc<Marks>,
 }
 
 /// Where one service is shown, so that a change of it costs the same among one and among thousands. Cloning shares it.
@@ -261,7 +263,7 @@ impl Overview {
             labels: Vec::new(),
             value: f64::from(u8::from(self.reload.ok)),
         }];
-        for (name, shown) in &self.services {
+        for (name, shown) in self.services.iter() {
             let service = shown.view();
             let service_label = ("service", name.to_string());
             samples.push(GaugeSample {

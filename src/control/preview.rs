@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, path::Path, sync::Arc};
 
+use super::tls::PROBLEMS_MAX;
 use crate::{
     config::{Loaded, Problem, Problems},
     ids::ServiceName,
@@ -15,7 +16,7 @@ pub type Previews = BTreeMap<ServiceName, Arc<Preview>>;
 /// Reads what `service.preview.token_file` of every service names. Blocks on the disk.
 ///
 /// # Errors
-/// Every file without a usable token, with the place in the config file where it is named.
+/// Every file without a usable token, thirty at most, with the place in the config file where it is named.
 pub fn read_preview_tokens(loaded: &Loaded, config: &Path) -> Result<Previews, Problems> {
     let (mut previews, mut problems) = (Previews::new(), Vec::<Problem>::new());
     for (index, service) in loaded.settings.services.iter().enumerate() {
@@ -29,6 +30,9 @@ pub fn read_preview_tokens(loaded: &Loaded, config: &Path) -> Result<Previews, P
                 let key = format!("service[{index}].preview.token_file");
                 problems.push(loaded.problem(config, &key, in_words(&bad), None));
             }
+        }
+        if problems.len() == PROBLEMS_MAX {
+            break;
         }
     }
     if problems.is_empty() { Ok(previews) } else { Err(problems.into()) }

@@ -1,4 +1,4 @@
-//! Takes a config file over: at start, and when its content changes. All of it or nothing.
+//! Takes a config file over: at start, and when its content changes. All of it or nothing; `apply` does it.
 
 use std::{
     collections::{BTreeMap, HashSet},
@@ -7,27 +7,27 @@ use std::{
 };
 
 use super::{
+    apply::is_as_before,
     clock,
     controller::{Controller, ReloadWaiter, StartError},
-    describe::{change_of, found_line, lost_line},
+    describe::{found_line, lost_line},
     entry::{Entry, SlotEntry},
     gates::{GoldenSets, connect, read_golden_files, whole_gate},
     plan::{Known, KnownSlot, ServicePlan, plan},
     preview::{Previews, read_preview_tokens},
     record,
-    refusal::Circumstances,
     reload_job::ReloadJob,
     tls::{TlsClients, read_tls_files},
     trials::PlannedGate,
 };
 use crate::{
-    api::{Event, GateReport, Problem, ProblemKind, ReloadReply, ReloadStatus},
+    api::{Event, GateReport, Problem, ProblemKind, ReloadStatus},
     checks::Gate,
-    config::{self, FileContent, Loaded, Problems, ServiceSettings, SlotSettings},
+    config::{FileContent, Loaded, Marks, Problems, ServiceSettings, SlotSettings},
     ids::{Generation, PerSlot, ServiceName, Slot},
     net::tls::{PreparedListeners, TlsListeners},
     store::{ServiceRecord, State},
-    switch::{self, Change, Machine},
+    switch::{Change, Machine},
     table::Preview,
     upstream::{Endpoint, TlsClient},
 };
@@ -35,7 +35,9 @@ use crate::{
 /// What a whole file comes to.
 #[derive(Default)]
 pub(super) struct Plan {
+    /// Services about which anything is another than before.
     pub(super) services: BTreeMap<ServiceName, ServicePlan>,
+    pub(super) added: Vec<Arc<ServiceSettings>>,
     pub(super) removed: Vec<ServiceName>,
 }
 
@@ -43,13 +45,14 @@ impl Controller {
     /// Takes over the file and the recorded state at start. Nothing is gated: what was recorded serves on.
     pub(super) async fn found(&mut self, loaded: Loaded, recovered: Option<State>) -> Result<(), StartError> {
         let tls = read_tls_files(&loaded, &self.config_path).map_err(|bad| StartError::Plan(bad.to_string()))?;
+        self.golden_files = Arc::new(golden_files(&loaded));
         let golden = read_golden_files(&loaded, &self.config_path).map_err(|bad| StartError::Plan(bad.to_string()))?;
         let previews =
             read_preview_tokens(&loaded, &self.config_path).map_err(|bad| StartError::Plan(bad.to_string()))?;
         let records = recovered.map(|state| state.services).unwrap_or_default();
         let mut lines = Vec::new();
         for settings in &loaded.settings.services {
-            let record = records.get(&settings.name);
+            let record = records.get(&settings.name).map(|record| &**record);
             let mut entry =
                 self.found_entry(settings, record, client(&tls, &settings.name), previews.get(&settings.name))?;
             entry.golden = golden.get(&settings.name).cloned();
@@ -61,12 +64,14 @@ impl Controller {
         if !lines.is_empty() {
             self.journal(lines).await.map_err(StartError::Plan)?;
         }
-        self.save().await.map_err(StartError::Plan)?;
-        self.applied = Some(loaded.hash.clone());
+        let names: Vec<ServiceName> = self.entries.keys().cloned().collect();
+        self.record(&names);
+        self.saver.now().await.map_err(StartError::Plan)?;
         self.reload_status = ReloadStatus { ok: true, at: clock::now(), ..ReloadStatus::default() };
         for warning in &loaded.warnings {
             tracing::warn!("{warning}");
         }
+        self.applied = Some(Arc::new(loaded));
         self.publish();
         self.show();
         Ok(())
@@ -105,7 +110,7 @@ impl Controller {
         Ok(Entry::new(settings.clone(), settings.active, machine, slots, tls, preview.cloned(), &self.around))
     }
 
-    fn new_entry(
+    pub(super) fn new_entry(
         &self,
         settings: &Arc<ServiceSettings>,
         generation: Generation,
@@ -137,14 +142,26 @@ impl Controller {
         {
             let (path, listeners) = (self.config_path.clone(), self.tls.clone());
             // The watch has seen this file change, and may have been overtaken by somebody who asked.
-            let known = self.applied.clone().filter(|_| !waiter.anew && self.refused.is_none());
-            match tokio::task::spawn_blocking(move || read(&path, &listeners, known.as_deref())).await {
+            let is_known = !waiter.anew && self.refused.is_none();
+            let applied = self.applied.clone();
+            match tokio::task::spawn_blocking(move || read(&path, &listeners, applied.as_deref(), is_known)).await {
                 Ok((_, Ok(None))) => {}
-                Ok((_, Ok(Some(NamedFiles { loaded, listeners, tls, golden, previews })))) => {
-                    let (op, since) = (self.new_op(), clock::now());
+                Ok((_, Ok(Some(NamedFiles { loaded, listeners, tls, golden, golden_files, previews })))) => {
+                    let (op, since, loaded) = (self.new_op(), clock::now(), Arc::new(loaded));
                     let (gates, trials) = (Vec::new(), Vec::new());
-                    self.reload =
-                        Some(ReloadJob { op, loaded, waiter, since, gates, trials, listeners, tls, golden, previews });
+                    self.reload = Some(ReloadJob {
+                        op,
+                        loaded,
+                        waiter,
+                        since,
+                        gates,
+                        trials,
+                        listeners,
+                        tls,
+                        golden,
+                        golden_files,
+                        previews,
+                    });
                     self.advance_reload().await;
                 }
                 Ok((content, Err(problems))) => {
@@ -161,9 +178,9 @@ impl Controller {
     /// gates, because switches go on meanwhile.
     pub(super) async fn advance_reload(&mut self) {
         let Some(mut job) = self.reload.take() else { return };
-        let plan = match self.plan(&job.loaded) {
+        let plan = match self.plan(&job) {
             Ok(plan) => plan,
-            Err(problem) => return self.refuse_reload(job.waiter, job.loaded.hash, vec![problem]),
+            Err(problem) => return self.refuse_reload(job.waiter, job.loaded.hash.clone(), vec![problem]),
         };
         let mut missing = Vec::new();
         let mut failed = Vec::new();
@@ -190,7 +207,7 @@ impl Controller {
             }
         }
         if !failed.is_empty() {
-            self.refuse_reload(job.waiter, job.loaded.hash, failed);
+            self.refuse_reload(job.waiter, job.loaded.hash.clone(), failed);
         } else if missing.is_empty() {
             self.apply(plan, job).await;
         } else {
@@ -209,176 +226,39 @@ impl Controller {
         )
     }
 
-    fn plan(&self, loaded: &Loaded) -> Result<Plan, String> {
+    /// What of the file is to be done, given the books. Of thousands of services nearly all are as they were.
+    fn plan(&self, job: &ReloadJob) -> Result<Plan, String> {
         let mut whole = Plan::default();
-        for wanted in &loaded.settings.services {
-            if let Some(entry) = self.entries.get(&wanted.name) {
-                let known = Known {
-                    active: entry.machine.active(),
-                    file_active: entry.file_active,
-                    slots: PerSlot::from_fn(|slot| KnownSlot {
-                        contents: &entry.slots[slot].contents,
-                        file: &entry.slots[slot].file,
-                    }),
-                };
-                let plan = plan(wanted, &known).map_err(|error| format!("{}: {error}", self.config_path.display()))?;
-                whole.services.insert(wanted.name.clone(), plan);
+        let wanted = &job.loaded.settings.services;
+        for wanted in wanted {
+            let Some(entry) = self.entries.get(&wanted.name) else {
+                whole.added.push(wanted.clone());
+                continue;
+            };
+            if is_as_before(entry, wanted, job) {
+                continue;
             }
+            let known = Known {
+                active: entry.machine.active(),
+                file_active: entry.file_active,
+                slots: PerSlot::from_fn(|slot| KnownSlot {
+                    contents: &entry.slots[slot].contents,
+                    file: &entry.slots[slot].file,
+                }),
+            };
+            let plan = plan(wanted, &known).map_err(|error| format!("{}: {error}", self.config_path.display()))?;
+            whole.services.insert(wanted.name.clone(), plan);
         }
-        let named: HashSet<&ServiceName> = loaded.settings.services.iter().map(|wanted| &wanted.name).collect();
-        whole.removed = self.entries.keys().filter(|name| !named.contains(name)).cloned().collect();
+        if wanted.len() - whole.added.len() < self.entries.len() {
+            let named: HashSet<&ServiceName> = wanted.iter().map(|wanted| &wanted.name).collect();
+            whole.removed = self.entries.keys().filter(|name| !named.contains(name)).cloned().collect();
+        }
         Ok(whole)
-    }
-
-    async fn apply(&mut self, plan: Plan, job: ReloadJob) {
-        let actor = self.file_actor();
-        let (mut changes, lines) = self.describe(&plan, &job, &actor);
-        changes.extend(self.new_golden(&job));
-        if let Err(error) = self.journal(lines.clone()).await {
-            let problem = format!("the journal could not be written: {error}");
-            return self.refuse_reload(job.waiter, job.loaded.hash, vec![problem]);
-        }
-        for name in &plan.removed {
-            self.remove(name);
-        }
-        for (name, service) in plan.services {
-            if let Some(entry) = self.entries.get_mut(&name) {
-                entry.golden = job.golden.get(&name).cloned();
-            }
-            let slot = service.active;
-            let tested = service.replaced[slot].then(|| job.tested(&name, &service.contents[slot]).cloned()).flatten();
-            self.revise(&name, service, client(&job.tls, &name), job.previews.get(&name)).await;
-            if let Some((entry, report)) = self.entries.get_mut(&name).zip(tested) {
-                entry.slots[slot].note_test(report);
-            }
-        }
-        for settings in &job.loaded.settings.services {
-            if !self.entries.contains_key(&settings.name) {
-                let mut entry = self.new_entry(
-                    settings,
-                    Generation(1),
-                    client(&job.tls, &settings.name),
-                    job.previews.get(&settings.name),
-                );
-                entry.golden = job.golden.get(&settings.name).cloned();
-                self.entries.insert(settings.name.clone(), entry);
-            }
-        }
-        let needs_restart = config::needs_restart(&self.settings, &job.loaded.settings);
-        let clients = job.loaded.settings.proxy.client_rules();
-        if self.settings.proxy.client_rules() != clients {
-            self.workers.clients(clients).await;
-        }
-        self.tls.put(job.listeners.clone());
-        // What needs a restart keeps its running value, so that the next reload says so again.
-        let running = std::mem::replace(&mut self.settings, job.loaded.settings.clone());
-        self.settings = config::Settings {
-            proxy: running.proxy.with_live(&job.loaded.settings.proxy),
-            admin: running.admin.with_live(&job.loaded.settings.admin),
-            services: self.settings.services.clone(),
-            ..running
-        };
-        self.refused = None;
-        self.applied = Some(job.loaded.hash.clone());
-        self.reload_status =
-            ReloadStatus { ok: true, at: clock::now(), problems: Vec::new(), needs_restart: needs_restart.clone() };
-        self.save_or_complain().await;
-        self.publish();
-        self.show();
-        self.around.registry.retain_services(|name| self.entries.contains_key(name));
-        self.around.registry.reload(if changes.is_empty() { "unchanged" } else { "applied" });
-        self.tell_reload(&job, &changes, &needs_restart);
-        lines.into_iter().for_each(|line| self.announce(Event::Change(line)));
-        self.announce(Event::Reload { at: clock::now(), ok: true, problems: Vec::new() });
-        if let Some(reply) = job.waiter.reply {
-            drop(reply.send(Ok(ReloadReply { changes, needs_restart })));
-        }
-    }
-
-    /// Services whose gates are to ask other golden requests. No line for the journal: each gate's report has what it asked.
-    fn new_golden(&self, job: &ReloadJob) -> Vec<String> {
-        let changed = |entry: &&Entry| match (&entry.golden, job.golden.get(entry.name())) {
-            (Some(old), Some(new)) => !old.is_same(new),
-            _ => false,
-        };
-        self.entries
-            .values()
-            .filter(changed)
-            .map(|entry| format!("service {}: other golden requests", entry.name()))
-            .collect()
-    }
-
-    fn tell_reload(&self, job: &ReloadJob, changes: &[String], needs_restart: &[String]) {
-        let actor = &job.waiter.actor;
-        tracing::info!(%actor, changes = changes.len(), "The config file was applied: {}.", if changes.is_empty() { "nothing to change".to_owned() } else { changes.join("; ") });
-        for words in needs_restart {
-            tracing::warn!("{words}");
-        }
-        for warning in &job.loaded.warnings {
-            tracing::warn!("{warning}");
-        }
-    }
-
-    fn remove(&mut self, name: &ServiceName) {
-        let Some(mut entry) = self.entries.remove(name) else { return };
-        // Whoever waits for a change of it is told; requests that hold it go on to their end.
-        let gone = switch::Event::Revised {
-            active: entry.machine.active(),
-            occupied: PerSlot::default(),
-            replaced: PerSlot::default(),
-        };
-        let generation = entry.machine.generation();
-        for effect in entry.machine.step(gone) {
-            if let switch::Effect::Answer { op, answer: switch::Answer::Refused(refusal) } = effect
-                && let Some(open) = self.open.remove(&op)
-                && let Some(reply) = open.reply
-            {
-                let circumstances = Circumstances { generation, ..Circumstances::default() };
-                drop(reply.send(Err(super::refusal::problem(name, refusal, circumstances))));
-            }
-        }
-        for (_, slot) in entry.slots.iter() {
-            slot.endpoints.iter().for_each(|endpoint| endpoint.withdraw());
-        }
-    }
-
-    async fn revise(
-        &mut self,
-        name: &ServiceName,
-        service: ServicePlan,
-        tls: Arc<TlsClient>,
-        preview: Option<&Arc<Preview>>,
-    ) {
-        let Some(entry) = self.entries.get_mut(name) else { return };
-        let changed = change_of(entry, &service, &tls, preview).is_some();
-        entry.preview = preview.cloned();
-        if !entry.tls.is_same(&tls) {
-            entry.tls = tls;
-        }
-        let old_settings = std::mem::replace(&mut entry.settings, service.settings.clone());
-        entry.file_active = service.settings.active;
-        for slot in Slot::BOTH {
-            let books = &mut entry.slots[slot];
-            books.file.clone_from(&service.settings.slots[slot]);
-            if service.replaced[slot] {
-                books.put(service.contents[slot].clone());
-            }
-        }
-        if !changed {
-            return;
-        }
-        let occupied = PerSlot::from_fn(|slot| entry.slots[slot].is_occupied());
-        let event = switch::Event::Revised { active: service.active, occupied, replaced: service.replaced };
-        let effects = entry.machine.step(event);
-        entry.refresh(Some(&old_settings), &self.around);
-        // Published once, with all services; what remains are answers to who was overtaken.
-        let answers = effects.into_iter().filter(|effect| !matches!(effect, switch::Effect::Publish)).collect();
-        self.carry_out(name, answers).await;
     }
 
     /// Answers, and tells everybody else. What the watch finds again and again is told once; who asks gets an answer
     /// each time. `content` is the hash of what was refused, or why there is none.
-    fn refuse_reload(&mut self, waiter: ReloadWaiter, content: String, problems: Vec<String>) {
+    pub(super) fn refuse_reload(&mut self, waiter: ReloadWaiter, content: String, problems: Vec<String>) {
         self.reload_status =
             ReloadStatus { ok: false, at: clock::now(), problems: problems.clone(), needs_restart: Vec::new() };
         self.show();
@@ -408,27 +288,39 @@ struct NamedFiles {
     listeners: PreparedListeners,
     tls: TlsClients,
     golden: GoldenSets,
+    golden_files: Marks,
     previews: Previews,
 }
 
-/// Reads the file, and the files that it names: what tells its content from another, and what it means; `None` if its
-/// content is `known`.
-fn read(path: &Path, listeners: &TlsListeners, known: Option<&str>) -> (String, Result<Option<NamedFiles>, Problems>) {
+/// How the files stand that the gates name.
+fn golden_files(loaded: &Loaded) -> Marks {
+    Marks::of(loaded.settings.services.iter().flat_map(|service| service.gate.files()))
+}
+
+/// Reads the file, and the files that it names: what tells its content from another, and what it means; `None` if it is
+/// what was applied last and that is enough to know (`is_known`).
+fn read(
+    path: &Path,
+    listeners: &TlsListeners,
+    applied: Option<&Loaded>,
+    is_known: bool,
+) -> (String, Result<Option<NamedFiles>, Problems>) {
     let content = match FileContent::of(path) {
         Ok(content) => content,
         Err(problems) => return (problems.lines().join("; "), Err(problems)),
     };
     let meaning = || {
-        if known == Some(&content.hash) {
+        if is_known && applied.is_some_and(|applied| applied.hash == content.hash) {
             return Ok(None);
         }
-        let mut loaded = content.parse()?;
+        let mut loaded = content.parse_after(applied)?;
         let listeners = listeners.load(path, &loaded)?;
         let tls = read_tls_files(&loaded, path)?;
+        let golden_files = golden_files(&loaded);
         let golden = read_golden_files(&loaded, path)?;
         let previews = read_preview_tokens(&loaded, path)?;
         loaded.warnings.extend(listeners.warnings());
-        Ok(Some(NamedFiles { loaded, listeners, tls, golden, previews }))
+        Ok(Some(NamedFiles { loaded, listeners, tls, golden, golden_files, previews }))
     };
     (content.hash.clone(), meaning())
 }

@@ -1,5 +1,7 @@
 //! A config file that waits for its gates.
 
+use std::sync::Arc;
+
 use super::{
     controller::{Controller, ReloadWaiter},
     gates::GoldenSets,
@@ -11,7 +13,7 @@ use super::{
 };
 use crate::{
     api::{GateReport, Problem, ProblemKind},
-    config::{FileContent, Loaded, SlotSettings},
+    config::{FileContent, Loaded, Marks, SlotSettings},
     ids::{ServiceName, Slot},
     net::tls::PreparedListeners,
     switch::OpId,
@@ -21,7 +23,7 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct ReloadJob {
     pub(super) op: OpId,
-    pub(super) loaded: Loaded,
+    pub(super) loaded: Arc<Loaded>,
     pub(super) waiter: ReloadWaiter,
     /// When it was read, RFC 3339.
     pub(super) since: String,
@@ -32,6 +34,8 @@ pub(super) struct ReloadJob {
     pub(super) listeners: PreparedListeners,
     pub(super) tls: TlsClients,
     pub(super) golden: GoldenSets,
+    /// How its files stood when they were read.
+    pub(super) golden_files: Marks,
     pub(super) previews: Previews,
 }
 

@@ -1,5 +1,6 @@
 use std::{
     fs,
+    os::unix::fs::OpenOptionsExt as _,
     path::Path,
     sync::{Arc, Weak},
     time::Duration,
@@ -229,4 +230,125 @@ async fn a_replaced_table_is_not_taken_apart_by_a_worker() {
     tokio::time::pause();
     tokio::time::sleep(TABLE_KEPT + Duration::from_millis(1)).await;
     assert!(before.upgrade().is_none());
+}
+
+const GREEN: &str = "[service.green]\nendpoints = [\"http://127.0.0.1:2\"]\n";
+
+fn forced(to: Slot) -> SwitchRequest {
+    SwitchRequest { to: Some(to), force: true, reason: Some("test".to_owned()), ..SwitchRequest::default() }
+}
+
+/// A pipe where the state is to be written, so that writing it waits until the pipe is opened at its other name.
+fn hold_saving(state: &Path) -> std::path::PathBuf {
+    let (written, read) = (state.join("state.json.tmp"), state.join("held"));
+    assert!(std::process::Command::new("mkfifo").arg(&written).status().unwrap().success());
+    fs::hard_link(&written, &read).unwrap();
+    read
+}
+
+/// Lets a save that waits fail, and the next one succeed, while the file that is returned lives.
+fn let_go(held: &Path) -> fs::File {
+    let nonblocking = 0o4000; // O_NONBLOCK: perhaps nobody waits.
+    let reading = fs::File::options().read(true).custom_flags(nonblocking).open(held).unwrap();
+    fs::remove_file(held.with_file_name("state.json.tmp")).unwrap();
+    reading
+}
+
+/// Among thousands of services the state is long. Fails when: `publish_change` waits for the state to be saved.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_switch_does_not_wait_for_the_state_file() {
+    let control = Control::start().await;
+    control.write(&format!("{GOOD}{GREEN}"));
+    assert!(control.asked().await);
+    let state = control.dir.path().join("state");
+    let held = hold_saving(&state);
+    let switched = control.handle.switch("iris", forced(Slot::Green), "test".to_owned());
+    let reply = tokio::time::timeout(Duration::from_secs(5), switched).await;
+    let _open = let_go(&held);
+    assert_eq!(reply.expect("an answer").unwrap().active, Slot::Green);
+    control.handle.stop().await;
+    let copy = tempfile::tempdir().unwrap();
+    fs::copy(state.join("state.json"), copy.path().join("state.json")).unwrap();
+    let (_, saved) = Store::open(copy.path()).unwrap();
+    assert_eq!(saved.state.unwrap().services[&"iris".parse().unwrap()].active, Slot::Green, "saved before the end");
+}
+
+/// Fails when: `apply` saves before it publishes, or answers before it has saved: the journal does not know what the file
+/// said.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reload_is_published_then_saved_then_answered() {
+    let mut control = Control::start().await;
+    let held = hold_saving(&control.dir.path().join("state"));
+    control.write(&format!("{GOOD}version = \"new\"\n"));
+    let handle = control.handle.clone();
+    let reload = tokio::spawn(async move { handle.reload("test".to_owned()).await });
+    let reader = &mut control.reader;
+    let published = async {
+        while reader.load().services[0].slots.blue.version.is_none() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    let published = tokio::time::timeout(Duration::from_secs(5), published).await;
+    let answered = reload.is_finished();
+    let _open = let_go(&held);
+    published.expect("the new table");
+    assert!(!answered);
+    assert_eq!(reload.await.unwrap().unwrap().changes, ["service iris: blue has new contents"]);
+}
+
+/// The state file is behind for a moment after each change. Fails when: `store::replay` makes something else of the
+/// journal than the books have, or `publish_change` does not note what is to be saved.
+#[tokio::test]
+async fn the_journal_alone_leads_to_the_same_state() {
+    let control = Control::start().await;
+    control.write(&format!("{GOOD}{GREEN}"));
+    assert!(control.asked().await);
+    let (state, before, after) =
+        (control.dir.path().join("state"), tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    fs::copy(state.join("state.json"), before.path().join("state.json")).unwrap();
+    let contents = |port: u16| crate::api::SlotUpdate {
+        endpoints: vec![crate::api::EndpointSpec::Url(format!("http://127.0.0.1:{port}"))],
+        version: Some(format!("v{port}")),
+        if_generation: None,
+        force: true,
+        supersede: false,
+        reason: Some("test".to_owned()),
+    };
+    let actor = || "test".to_owned();
+    for step in 0..6 {
+        let to = if step % 2 == 0 { Slot::Green } else { Slot::Blue };
+        if step % 3 == 0 {
+            control.handle.replace_slot("iris", to, contents(10 + step), actor()).await.unwrap();
+        }
+        control.handle.switch("iris", forced(to), actor()).await.unwrap();
+        if step == 4 {
+            let request = crate::api::RollbackRequest { force: true, reason: Some(actor()), ..Default::default() };
+            control.handle.rollback("iris", request, actor()).await.unwrap();
+        }
+    }
+    control.handle.stop().await;
+    fs::copy(state.join("state.json"), after.path().join("state.json")).unwrap();
+    fs::copy(state.join("journal.jsonl"), before.path().join("journal.jsonl")).unwrap();
+    let recovered = |dir: &Path| Store::open(dir).unwrap().1.state.unwrap();
+    assert_eq!(recovered(before.path()), recovered(after.path()));
+}
+
+/// Fails when: `is_as_before` takes nothing for the same, or `show_some` shows more than it is told to.
+#[tokio::test]
+async fn a_reload_leaves_services_alone_that_it_does_not_change() {
+    let mut control = Control::start().await;
+    let rose = GOOD.replace("version = 1\n", "").replace("\"iris\"", "\"rose\"\nmatch = { path_prefix = \"/rose\" }");
+    control.write(&format!("{GOOD}{rose}"));
+    assert!(control.asked().await);
+    let (iris, rose_then) = (control.view("iris"), control.view("rose"));
+    let table = control.reader.load().clone();
+    control.write(&format!("# Written otherwise.\n{GOOD}{rose}version = \"new\"\n"));
+    assert!(control.asked().await);
+    assert!(Arc::ptr_eq(&iris, &control.view("iris")) && !Arc::ptr_eq(&rose_then, &control.view("rose")));
+    let new = control.reader.load();
+    assert!(Arc::ptr_eq(&table.services[0], &new.services[0]) && !Arc::ptr_eq(&table.services[1], &new.services[1]));
+    assert!(table.services[1].slots.blue.tenure.is_retired() && !table.services[0].slots.blue.tenure.is_retired());
+    control.write(GOOD);
+    assert!(control.asked().await);
+    assert_eq!(control.handle.list().await.services.len(), 1);
 }

@@ -14,7 +14,7 @@ use crate::{
 
 /// A file that thousands of services name would otherwise make a page of each of them, and to find the place of a problem
 /// the config file is read once more.
-const PROBLEMS_MAX: usize = 30;
+pub(super) const PROBLEMS_MAX: usize = 30;
 
 /// How each service's endpoints are known.
 pub type TlsClients = BTreeMap<ServiceName, Arc<TlsClient>>;

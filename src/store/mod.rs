@@ -5,8 +5,9 @@
 //! read is set aside and said aloud, never guessed. Everything here blocks: call it on a thread that may wait.
 //!
 //! The order of a change, which the caller keeps, is *journal, publish, save*. A crash between the first and the last
-//! leaves the journal ahead, and [`Store::open`] catches up from it ([`replay`]). The journal does not hold endpoints,
-//! so a change of what stands in a slot goes *journal, save, publish* instead.
+//! leaves the journal ahead, and [`Store::open`] catches up from it ([`replay`]). The journal tells which slot serves and
+//! what stands in each, so a change may be answered before the state is saved, which takes as long as there are services.
+//! It does not tell what the config file said last (`file`, `file_active`): that has to be saved before it is relied on.
 //!
 //! Never: clocks, async, what a switch means.
 

@@ -1,6 +1,6 @@
 //! Catching up from the journal when it is ahead of the state file.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use super::{ServiceRecord, SlotDef, SlotRecord, State};
 use crate::{
@@ -86,7 +86,7 @@ impl Replay {
     fn record(&self, service: &ServiceName) -> Option<&ServiceRecord> {
         match self.ahead.get(service) {
             Some(ahead) => ahead.record.as_ref(),
-            None => self.saved.services.get(service),
+            None => self.saved.services.get(service).map(|saved| &**saved),
         }
     }
 
@@ -98,7 +98,7 @@ impl Replay {
                 notes.push(note(&service, &ahead));
             }
             match ahead.record {
-                Some(record) => state.services.insert(service, record),
+                Some(record) => state.services.insert(service, Arc::new(record)),
                 None => state.services.remove(&service),
             };
         }

@@ -21,8 +21,8 @@ fn a_state_that_is_up_to_date_stays_as_it_is() {
 fn the_slot_that_was_active_still_is() {
     let entries = [switched("iris", 2), switched("iris", 3), switched("iris", 4)];
     let replayed = replay(state(&[("iris", 1), ("rose", 1)]), &entries);
-    assert_eq!(record(&replayed, "iris"), &state(&[("iris", 4)]).services[&name("iris")]);
-    assert_eq!(record(&replayed, "rose"), &state(&[("rose", 1)]).services[&name("rose")]);
+    assert_eq!(record(&replayed, "iris"), &*state(&[("iris", 4)]).services[&name("iris")]);
+    assert_eq!(record(&replayed, "rose"), &*state(&[("rose", 1)]).services[&name("rose")]);
     assert_eq!(
         replayed.notes,
         ["iris: the journal is ahead of the state: green is active since generation 4 at 2026-11-01T00:00:04.000Z"]
@@ -45,7 +45,7 @@ fn for_other_changes_only_the_generation_follows() {
         let change = HistoryEntry { to: Some(Slot::Blue), ..entry("iris", action, 3) };
         let replayed = replay(state(&[("iris", 2)]), &[change]);
         let mut expected = state(&[("iris", 2)]);
-        expected.services.get_mut(&name("iris")).unwrap().generation = Generation(3);
+        Arc::make_mut(expected.services.get_mut(&name("iris")).unwrap()).generation = Generation(3);
         assert_eq!(replayed.state, expected);
         assert_eq!(replayed.notes[0].contains("had not been saved"), action == Action::Slot, "{:?}", replayed.notes);
     }
@@ -110,7 +110,7 @@ fn a_former_life_of_a_service_does_not_count() {
         switched("iris", 3),
     ];
     let replayed = replay(state(&[("iris", 2)]), &entries);
-    assert_eq!(record(&replayed, "iris"), &state(&[("iris", 3)]).services[&name("iris")]);
+    assert_eq!(record(&replayed, "iris"), &*state(&[("iris", 3)]).services[&name("iris")]);
 }
 
 #[test]

@@ -54,7 +54,7 @@ pub(super) fn switched(service: &str, generation: u64) -> HistoryEntry {
 
 /// The state of services that do nothing but switch.
 pub(super) fn state(services: &[(&str, u64)]) -> State {
-    let services = services.iter().map(|&(service, generation)| (name(service), record(generation)));
+    let services = services.iter().map(|&(service, generation)| (name(service), record(generation).into()));
     State { services: services.collect(), ..State::default() }
 }
 

@@ -1,6 +1,6 @@
 //! What is remembered between two runs.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
@@ -17,7 +17,7 @@ pub const STATE_VERSION: u32 = 1;
 pub struct State {
     /// Always [`STATE_VERSION`] in memory; another number only ever stands in a file of another program version.
     pub version: u32,
-    pub services: BTreeMap<ServiceName, ServiceRecord>,
+    pub services: BTreeMap<ServiceName, Arc<ServiceRecord>>,
 }
 
 impl Default for State {

@@ -141,7 +141,7 @@ proptest! {
     fn any_text_comes_back_as_it_was(http in any::<String>(), grpc in any::<Option<String>>(), version in any::<String>()) {
         let dir = samples::dir();
         let mut state = samples::state(&[("iris", 7)]);
-        let slot = &mut state.services.get_mut(&samples::name("iris")).unwrap().slots.green;
+        let slot = &mut std::sync::Arc::make_mut(state.services.get_mut(&samples::name("iris")).unwrap()).slots.green;
         slot.endpoints = vec![EndpointAddresses { http: Some(http), grpc }];
         slot.version = Some(version);
         StateFile::new(dir.path()).save(&state).unwrap();

@@ -53,13 +53,19 @@ impl Table {
         fn rules(services: &[Arc<Service>]) -> impl Iterator<Item = &MatchRule> {
             services.iter().map(|service| &service.settings.rule)
         }
-        let same_rules = rules(&services).eq(rules(&before.services));
+        let same_rule = |(one, other): (&Arc<Service>, &Arc<Service>)| {
+            Arc::ptr_eq(one, other) || one.settings.rule == other.settings.rule
+        };
+        let same_length = services.len() == before.services.len();
+        let same_rules = same_length && services.iter().zip(&before.services).all(same_rule);
         let routes = if same_rules { before.routes.clone() } else { Arc::new(Routes::new(rules(&services))) };
         Self { routes, services }
     }
+}
 
+impl Service {
     /// The slots where requests may start.
-    pub fn open(&self) -> impl Iterator<Item = &Arc<SlotTable>> {
-        self.services.iter().flat_map(|service| Slot::BOTH.map(|slot| &service.slots[slot])).filter(|slot| slot.is_open)
+    pub(super) fn open(&self) -> impl Iterator<Item = &Arc<SlotTable>> {
+        Slot::BOTH.map(|slot| &self.slots[slot]).into_iter().filter(|slot| slot.is_open)
     }
 }

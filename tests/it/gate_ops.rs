@@ -439,3 +439,20 @@ async fn a_shutdown_does_not_wait_for_a_gate() {
     within("the end", set.proxy.ended()).await;
     until_true("the gate's connection to be closed", || set.green.gone() == 1).await;
 }
+
+/// Fails when: in `control::apply`, `remove` forgets who waits for a change of the service, leaves the gate running, or
+/// keeps the refusal out of the history.
+#[tokio::test]
+async fn a_change_of_a_service_that_the_file_takes_out_is_refused_and_noted() {
+    let set = set().await;
+    let switching = set.calls("POST", SWITCH, json!({"to": "green"}));
+    set.until_held().await;
+    let other = Config::pair(&set.blue, &set.green).service(|service| service.name = "rose".to_owned());
+    std::fs::write(set.proxy.config_path(), other.text()).unwrap();
+    assert_eq!(set.proxy.admin.call("POST", "/v1/config/reload", None).await.status, 200);
+    let refused = within("the answer", switching).await.unwrap();
+    assert_eq!(refused.status, 409, "{}", refused.text);
+    let history = set.proxy.admin.history("iris").await;
+    let switch = history.iter().find(|entry| entry["action"] == "switch").cloned().unwrap_or_default();
+    assert_eq!((&switch["outcome"], &switch["to"]), (&json!("refused"), &json!("green")), "{history:?}");
+}

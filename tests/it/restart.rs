@@ -71,8 +71,8 @@ async fn recorded_targets_serve_before_they_are_probed() {
     assert_eq!(proxy.once(&get("/")).await.colour(), "green");
 }
 
-/// Fails when: in `control::controller`, `journal` and `save` leave the writing to a task that is not waited for, or
-/// `save` writes nothing, so that there is no record for the journal to bring up to date.
+/// Fails when: in `control::controller`, `journal` leaves the writing to a task that is not waited for, or in
+/// `control::saver`, `now` writes nothing at start, so that there is no record for the journal to bring up to date.
 #[tokio::test]
 async fn a_killed_process_comes_back_with_the_last_acknowledged_slot() {
     let (blue, green) = (Origin::start("blue").await, Origin::start("green").await);

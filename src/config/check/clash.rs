@@ -7,9 +7,9 @@ use std::{
 
 use toml::Spanned;
 
-use super::{Check, Checked, slot::in_words};
+use super::{Check, Checked, Span, slot::in_words};
 use crate::config::{
-    schema::File,
+    schema::{File, Service},
     settings::{AdminListen, AdminSettings, EndpointSettings, ProxySettings, ServiceSettings, UpstreamAddress},
 };
 
@@ -27,7 +27,7 @@ impl Check<'_> {
         let mut seen = HashSet::new();
         for (written, service) in services {
             if !seen.insert(&service.name) {
-                let span = written.get_ref().name.as_ref().map_or(written.span(), Spanned::span);
+                let span = span_in(*written, |given| given.name.as_ref().map(Spanned::span));
                 let message = format!("an earlier service is named {:?} too", service.name.as_str());
                 self.refuse(span, message, "give each service a name of its own");
             }
@@ -40,7 +40,7 @@ impl Check<'_> {
         for (written, service) in services {
             let Some(first) = seen.insert(&service.rule, &service.name) else { continue };
             seen.insert(&service.rule, first);
-            let span = written.get_ref().rule.as_ref().map_or(written.span(), Spanned::span);
+            let span = span_in(*written, |given| given.rule.as_ref().map(Spanned::span));
             let message = format!("no request can reach this service: {first} has the same match");
             self.refuse(span, message, "make the two differ in host, path_prefix or headers");
         }
@@ -48,24 +48,31 @@ impl Check<'_> {
 
     pub(super) fn services_fit(&mut self, services: &[Checked<'_>], proxy: &ProxySettings) {
         for (written, service) in services {
-            self.no_circle(written.span(), service, proxy.listen);
+            self.no_circle(*written, service, proxy.listen);
             let total = proxy.limits.replay_buffer_total;
-            let buffer = written.get_ref().replay_buffer.as_ref().filter(|_| service.replay_buffer > total);
-            if let Some(buffer) = buffer {
+            let is_default = written.is_some_and(|written| written.get_ref().replay_buffer.is_none());
+            if service.replay_buffer > total && !is_default {
+                let span = span_in(*written, |given| given.replay_buffer.as_ref().map(Spanned::span));
                 let message = format!("it is more than proxy.limits.replay_buffer_total ({total} bytes)");
-                self.warn(buffer.span(), message, "raise the total or lower this; longer bodies go without replay");
+                self.warn(span, message, "raise the total or lower this; longer bodies go without replay");
             }
         }
     }
 
     /// An endpoint that is the proxy itself would send a request round and round.
-    fn no_circle(&mut self, span: super::Span, service: &ServiceSettings, own: SocketAddr) {
+    fn no_circle(&mut self, written: Option<&Spanned<Service>>, service: &ServiceSettings, own: SocketAddr) {
         let endpoints = service.slots.iter().flat_map(|(_, slot)| &slot.endpoints);
         if let Some(address) = endpoints.flat_map(EndpointSettings::addresses).find(|address| is(address, own)) {
             let message = format!("endpoint {} is this proxy itself (proxy.listen is {own})", in_words(address));
+            let span = span_in(written, |_| None);
             self.refuse(span, message, "write the model server's address, or listen on another port");
         }
     }
+}
+
+/// Where a part of a service stands, or else the service.
+fn span_in(written: Option<&Spanned<Service>>, part: impl Fn(&Service) -> Option<Span>) -> Span {
+    written.map_or(0..0, |written| part(written.get_ref()).unwrap_or(written.span()))
 }
 
 /// Port 0 is another one each time it is bound.
@@ -76,8 +83,11 @@ fn overlap(one: SocketAddr, other: SocketAddr) -> bool {
 
 fn is(address: &UpstreamAddress, own: SocketAddr) -> bool {
     let UpstreamAddress::Tcp { host, port } = address else { return false };
+    if *port != own.port() || own.port() == 0 {
+        return false;
+    }
     let ip = if host == "localhost" { Ok(IpAddr::from([127, 0, 0, 1])) } else { host.parse::<IpAddr>() };
     // Behind an unspecified listener only loopback is known to be this machine.
     let reached = |ip: IpAddr| ip == own.ip() || own.ip().is_unspecified() && (ip.is_loopback() || ip.is_unspecified());
-    own.port() != 0 && *port == own.port() && ip.is_ok_and(reached)
+    ip.is_ok_and(reached)
 }

@@ -1,5 +1,7 @@
 //! `[service.blue]` and `[service.green]`: endpoints and version.
 
+use std::collections::HashSet;
+
 use toml::Spanned;
 
 use super::{Check, Span};
@@ -14,14 +16,14 @@ use crate::{
 
 impl Check<'_> {
     pub(super) fn slot(&mut self, given: &schema::Slot) -> SlotSettings {
-        let mut endpoints: Vec<EndpointSettings> = Vec::new();
+        let (mut endpoints, mut known) = (Vec::new(), HashSet::new());
         for written in &given.endpoints {
             let Some(endpoint) = self.endpoint(written) else { continue };
-            let taken = endpoint.addresses().find(|address| endpoints.iter().any(|earlier| has(earlier, address)));
-            if let Some(address) = taken {
+            if let Some(address) = endpoint.addresses().find(|address| known.contains(*address)) {
                 let message = format!("{} stands in this slot already", in_words(address));
                 self.refuse(written.span(), message, "write each address once; every endpoint gets the same share");
             } else {
+                known.extend(endpoint.addresses().cloned());
                 endpoints.push(endpoint);
             }
         }
@@ -50,7 +52,8 @@ impl Check<'_> {
     /// A warning: tests do this on purpose, an operator hardly ever.
     pub(super) fn slots_differ(&mut self, service: Span, slots: &PerSlot<SlotSettings>) {
         let mut of_green = slots.green.endpoints.iter().flat_map(EndpointSettings::addresses);
-        if let Some(address) = of_green.find(|address| slots.blue.endpoints.iter().any(|blue| has(blue, address))) {
+        let of_blue: HashSet<_> = slots.blue.endpoints.iter().flat_map(EndpointSettings::addresses).collect();
+        if let Some(address) = of_green.find(|address| of_blue.contains(address)) {
             let message =
                 format!("{} stands in blue and in green, so a switch changes nothing there", in_words(address));
             self.warn(service, message, "give each slot servers of its own");
@@ -66,10 +69,6 @@ fn pair_of(pair: &Pair, whole: Span) -> (Span, Result<EndpointSettings, BadEndpo
     let meant = if http_is_wrong { &pair.http } else { &pair.grpc };
     let span = meant.as_ref().map_or(whole, Spanned::span);
     (span, EndpointSettings::parse(http.as_deref(), grpc.as_deref()))
-}
-
-fn has(endpoint: &EndpointSettings, address: &UpstreamAddress) -> bool {
-    endpoint.addresses().any(|own| own == address)
 }
 
 pub(super) fn in_words(address: &UpstreamAddress) -> String {

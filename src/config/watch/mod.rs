@@ -22,7 +22,7 @@ use tokio::sync::watch;
 
 use super::FileContent;
 use look::Lookout;
-pub use named::NamedFiles;
+pub use named::{Marks, NamedFiles};
 use signal::{Signal, Waker};
 
 /// Watches one file until it is dropped.

@@ -1,7 +1,8 @@
 //! Files that the config file names and that are read with it, such as golden requests: says when one is another.
 //!
-//! They may be large, so that they are looked at from outside: time, size and inode. A change is told once it has stood
-//! still from one look to the next, since a writer may be at work. A file that is away is the file as it was.
+//! They may be large, so that they are looked at from outside: time, size and inode, as they were just before they were
+//! read and as they are now. A change is told once it has stood still from one look to the next, since a writer may be at
+//! work. A file that is away is the file as it was.
 
 use std::{
     collections::BTreeMap,
@@ -11,36 +12,48 @@ use std::{
     time::SystemTime,
 };
 
+/// How files stood.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Marks(BTreeMap<PathBuf, Option<Mark>>);
+
+/// What tells a file's content from another's, most likely.
+type Mark = (Option<SystemTime>, u64, u64);
+
+impl Marks {
+    /// How these files stand now. Taken before they are read, so that no change from then on is missed. Blocks on the
+    /// disk.
+    pub fn of<'p>(paths: impl IntoIterator<Item = &'p PathBuf>) -> Self {
+        let mut marks = BTreeMap::new();
+        for path in paths {
+            // Thousands of services may well name the same file.
+            if !marks.contains_key(path) {
+                marks.insert(path.clone(), mark(path));
+            }
+        }
+        Self(marks)
+    }
+}
+
 /// What was seen of such files.
 #[derive(Debug, Default)]
 pub struct NamedFiles {
-    /// As they were when they were told, or first seen.
+    /// The changes that were told: of a file that is refused, once.
     told: BTreeMap<PathBuf, Mark>,
     /// As they were at the last look.
     last: BTreeMap<PathBuf, Mark>,
 }
 
-/// What tells a file's content from another's, most likely.
-type Mark = (Option<SystemTime>, u64, u64);
-
 impl NamedFiles {
-    /// Takes these files as they are now for known. Blocks on the disk.
-    pub fn known(paths: &[PathBuf]) -> Self {
-        let marks: BTreeMap<_, _> = paths.iter().filter_map(|path| Some((path.clone(), mark(path)?))).collect();
-        Self { told: marks.clone(), last: marks }
-    }
-
-    /// One look at the files that are named now. True if one is another than what was told of it, and was the same at
-    /// the last look; what was not named before is taken for known. Blocks on the disk.
-    pub fn look(&mut self, paths: &[PathBuf]) -> bool {
-        self.told.retain(|path, _| paths.contains(path));
+    /// One look at the files that are in force, with how they stood when they were `read`. True if one is another now and
+    /// was the same at the last look, and that was not told yet. Blocks on the disk.
+    pub fn look(&mut self, read: &Marks) -> bool {
+        self.told.retain(|path, _| read.0.contains_key(path));
+        self.last.retain(|path, _| read.0.contains_key(path));
         let mut changed = false;
-        for path in paths {
+        for (path, read) in &read.0 {
             let Some(mark) = mark(path) else { continue };
             let settled = self.last.insert(path.clone(), mark) == Some(mark);
-            let told = self.told.entry(path.clone()).or_insert(mark);
-            if *told != mark && settled {
-                *told = mark;
+            if settled && *read != Some(mark) && self.told.insert(path.clone(), mark) != Some(mark) {
                 changed = true;
             }
         }
@@ -64,20 +77,49 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let paths = ["a", "b"].map(|name| directory.path().join(name));
         fs::write(&paths[0], "1").unwrap();
-        let mut files = NamedFiles::known(&paths);
-        assert!(!files.look(&paths));
+        let (read, mut files) = (Marks::of(&paths), NamedFiles::default());
+        let mut look = || files.look(&read);
+        assert!(!look());
         fs::write(&paths[0], "12").unwrap();
-        assert!(!files.look(&paths), "it may be half a file");
+        assert!(!look(), "it may be half a file");
         fs::write(&paths[0], "123").unwrap();
-        assert!(!files.look(&paths), "somebody still writes");
-        assert!(files.look(&paths) && !files.look(&paths));
+        assert!(!look(), "somebody still writes");
+        assert!(look() && !look());
 
         fs::remove_file(&paths[0]).unwrap();
-        assert!(!files.look(&paths) && !files.look(&paths), "one that is away is as it was");
+        assert!(!look() && !look(), "one that is away is as it was");
         fs::write(directory.path().join("new"), "4567").unwrap();
         fs::rename(directory.path().join("new"), &paths[0]).unwrap();
-        assert!(!files.look(&paths) && files.look(&paths));
+        assert!(!look() && look());
         fs::write(&paths[1], "1").unwrap();
-        assert!(!files.look(&paths) && !files.look(&paths), "one that was not there before is new");
+        assert!(!look() && look(), "one that was not there when it was to be read");
+    }
+
+    /// Fails when: `look` takes a file that it has not seen before for known, whatever it was when it was read.
+    #[test]
+    fn a_change_between_reading_and_the_first_look_is_told() {
+        let directory = tempfile::tempdir().unwrap();
+        let (old, new) = (directory.path().join("old"), directory.path().join("new"));
+        for path in [&old, &new] {
+            fs::write(path, "1").unwrap();
+        }
+        let mut files = NamedFiles::default();
+        assert!(!files.look(&Marks::of([&old])));
+        let read = Marks::of([&old, &new]);
+        fs::write(&new, "12").unwrap();
+        assert!(!files.look(&read) && files.look(&read) && !files.look(&read));
+        assert!(!files.look(&Marks::of([&old, &new])), "it was read anew");
+    }
+
+    /// Fails when: a file that several services name is looked at once for each, so that it seems to stand still.
+    #[test]
+    fn a_file_that_is_named_twice_is_looked_at_once() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("a");
+        fs::write(&path, "1").unwrap();
+        let (read, mut files) = (Marks::of([&path, &path]), NamedFiles::default());
+        fs::write(&path, "12").unwrap();
+        assert!(!files.look(&read), "it may be half a file");
+        assert!(files.look(&read));
     }
 }
