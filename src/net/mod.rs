@@ -31,7 +31,7 @@ pub use abort::Abort;
 pub use conn::ClientConn;
 pub use downstream::cut_upgraded;
 pub use flat::poll_write_pieces;
-pub use listen::{BindError, bind};
+pub use listen::{BindError, Listener, Lookout, bind};
 pub use patrol::Patrol;
 pub use refusal::Refusals;
 pub use secret::{Secret, SecretError};

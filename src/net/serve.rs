@@ -107,9 +107,11 @@ impl ConnRules {
     }
 }
 
-/// Serves one client connection to its end. Dropping the future closes it at once.
+/// Serves one client connection to its end. `peer` is the address that it was accepted from. Dropping the future closes
+/// it at once.
 pub async fn serve<M, S, B>(
     stream: TcpStream,
+    peer: IpAddr,
     rules: Rc<ConnRules>,
     patrol: Rc<Patrol>,
     refusals: &impl Refusals,
@@ -121,10 +123,7 @@ pub async fn serve<M, S, B>(
     B: Body<Data = Bytes> + 'static,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    let Ok(peer) = stream.peer_addr() else {
-        return; // The client is gone already.
-    };
-    let mut watched = patrol.watch(peer.ip().to_canonical());
+    let mut watched = patrol.watch(peer.to_canonical());
     let Some(Opened { mut stream, mut early, is_http2 }) = open(stream, &rules, &mut watched).await else {
         return;
     };

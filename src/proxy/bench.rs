@@ -1,11 +1,7 @@
 //! A door for `benches/`: steps of a request that this room keeps to itself, without a connection. Nobody else comes in
 //! here, and nothing in here is a promise.
 
-use std::{
-    rc::Rc,
-    sync::{Arc, atomic::AtomicUsize},
-    time::Instant,
-};
+use std::{rc::Rc, sync::Arc, time::Instant};
 
 use http::{HeaderMap, Version, request::Parts};
 
@@ -39,7 +35,7 @@ impl Desk {
             access: None,
             taps: Taps::default().reader(),
         };
-        Self { worker: Worker::new(options, reader, Arc::new(AtomicUsize::new(0))) }
+        Self { worker: Worker::new(options, reader, Arc::default()) }
     }
 
     /// Finds the service, takes a lease on its active slot and gives it back. False if no service takes the request.
