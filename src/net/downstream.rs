@@ -271,7 +271,8 @@ impl AsyncWrite for Downstream {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.refused.is_some() {
+        // HTTP/1.1 in clear is shut down only to be closed next, or to linger: both send the FIN themselves.
+        if self.refused.is_some() || self.conn.is_http1() && self.is_in_clear() {
             return Poll::Ready(Ok(()));
         }
         self.stream()?.poll_shutdown(cx)

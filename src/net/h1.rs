@@ -20,6 +20,7 @@ use hyper_util::rt::TokioIo;
 use tokio::io::AsyncWriteExt as _;
 
 use super::{
+    ConnRules,
     abort::Abortable,
     conn::Doing,
     downstream::Downstream,
@@ -39,7 +40,7 @@ struct Resting<S> {
 pub(super) async fn serve_h1<S, B>(
     stream: Downstream,
     service: S,
-    builder: &Builder,
+    rules: &ConnRules,
     watched: &Watched,
     refusals: &impl Refusals,
 ) where
@@ -50,10 +51,7 @@ pub(super) async fn serve_h1<S, B>(
     let (mut resting, mut order) = (Resting { stream, service }, None);
     loop {
         let Resting { stream, service } = resting;
-        // What the end of a TLS stream means cannot be asked of the socket: there it is the client's end.
-        let mut builder = builder.clone();
-        builder.half_close(stream.is_in_clear());
-        let spell = spell(&builder, stream, service, order, watched, refusals);
+        let spell = spell(rules.h1(stream.is_in_clear()), stream, service, order, watched, refusals);
         // An HTTP/2 connection is ended stream by stream, each in a task of its own; this one as a whole.
         let Some(Some(rest)) = Abortable::new(spell).await else { return };
         resting = rest;

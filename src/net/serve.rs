@@ -3,11 +3,13 @@
 use std::{
     convert::Infallible,
     future::poll_fn,
+    io,
+    mem::MaybeUninit,
     net::IpAddr,
     pin::{Pin, pin},
     rc::Rc,
     sync::Arc,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
@@ -20,7 +22,10 @@ use hyper::{
     service::Service,
 };
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::{io::AsyncReadExt as _, net::TcpStream};
+use tokio::{
+    io::{AsyncRead as _, ReadBuf},
+    net::TcpStream,
+};
 
 use super::{
     ClientConn, Patrol,
@@ -39,6 +44,9 @@ use crate::{config::settings::ClientRules, telemetry::Registry};
 /// The client connection preface of HTTP/2 (RFC 9113 section 3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
+/// Read at first; more than most heads have.
+const EARLY_BYTES: usize = 4096;
+
 const STREAM_WINDOW_BYTES: u32 = 1024 * 1024;
 /// Deliberately far below what the upstream side has: a client's flood of tiny frames shall end its own connection.
 const CONNECTION_WINDOW_BYTES: u32 = 16 * 1024 * 1024;
@@ -52,6 +60,7 @@ pub struct ConnRules {
     pub(super) tls: Option<ServerTls>,
     pub(super) registry: Registry,
     h1: http1::Builder,
+    h1_over_tls: http1::Builder,
     h2: http2::Builder<LocalExec>,
     head: HeadLimits,
 }
@@ -81,6 +90,9 @@ impl ConnRules {
             // 100 is hyper's own limit, and naming it would put the parsed headers on the heap.
             h1.max_headers(limits.headers_max);
         }
+        // What the end of a TLS stream means cannot be asked of the socket: there it is the client's end.
+        let mut h1_over_tls = h1.clone();
+        h1_over_tls.half_close(false);
         let mut h2 = http2::Builder::new(LocalExec);
         h2.timer(TokioTimer::new())
             .auto_date_header(true)
@@ -91,7 +103,11 @@ impl ConnRules {
             .keep_alive_interval(PING_INTERVAL)
             .keep_alive_timeout(PING_INTERVAL);
         let head = HeadLimits { bytes_max: limits.header_bytes_max, fields_max: limits.headers_max };
-        Self { clients, tls, registry, h1, h2, head }
+        Self { clients, tls, registry, h1, h1_over_tls, h2, head }
+    }
+
+    pub(super) fn h1(&self, in_clear: bool) -> &http1::Builder {
+        if in_clear { &self.h1 } else { &self.h1_over_tls }
     }
 
     /// The same with other rules for clients.
@@ -141,7 +157,7 @@ pub async fn serve<M, S, B>(
         let conn = rules.h2.serve_connection(TokioIo::new(stream), service);
         Box::pin(serve_h2(conn, &watched)).await;
     } else {
-        serve_h1(stream, service, &rules.h1, &watched, refusals).await;
+        serve_h1(stream, service, &rules, &watched, refusals).await;
     }
 }
 
@@ -155,7 +171,7 @@ async fn tell_protocol(stream: &mut Stream, early: &mut BytesMut, watched: &Watc
         if known == PREFACE.len() {
             return Some(true);
         }
-        let read = pin!(stream.read_buf(early));
+        let read = pin!(poll_fn(|cx| poll_early(stream, cx, early)));
         match until_order(read, watched).await {
             Ok(Ok(bytes)) if bytes > 0 => watched.conn.note_read(),
             Ok(_) => return None,
@@ -164,6 +180,16 @@ async fn tell_protocol(stream: &mut Stream, early: &mut BytesMut, watched: &Watc
             Err(Order::Finish | Order::Expire | Order::Sever) => return None,
         }
     }
+}
+
+/// Reads what has come, most often all of the first head. The room for it is taken when it is here, because many clients
+/// connect long before they ask.
+fn poll_early(stream: &mut Stream, cx: &mut Context<'_>, early: &mut BytesMut) -> Poll<io::Result<usize>> {
+    let mut space = [const { MaybeUninit::uninit() }; EARLY_BYTES];
+    let mut read = ReadBuf::uninit(&mut space);
+    ready!(Pin::new(stream).poll_read(cx, &mut read))?;
+    early.extend_from_slice(read.filled());
+    Poll::Ready(Ok(read.filled().len()))
 }
 
 /// The future's result, or an order that came first.

@@ -18,6 +18,9 @@ use crate::net::{Listener, Lookout};
 /// Pause after `accept` failed for want of descriptors or memory, or while there are too many connections.
 const PAUSE: Duration = Duration::from_millis(50);
 
+/// Clients that are taken before others on the thread have their turn.
+const IN_A_ROW: usize = 16;
+
 /// Whoever has one can accept clients. Cloning shares it; the socket is closed with the last one.
 #[derive(Clone, Debug)]
 pub(super) struct Intake {
@@ -82,7 +85,7 @@ impl Intake {
                 Err(error) => complain(&error).await,
             }
         };
-        let mut complained = false;
+        let (mut complained, mut taken) = (false, 0);
         loop {
             let survey = self.survey(here);
             if survey.connections >= self.connections_max {
@@ -101,9 +104,13 @@ impl Intake {
                 continue;
             };
             match accept(&lookout, place) {
-                // Others on this thread have their turn, too.
-                Ok(()) => tokio::task::consume_budget().await,
+                Ok(()) if taken < IN_A_ROW => taken += 1,
+                Ok(()) => {
+                    taken = 0;
+                    tokio::task::yield_now().await;
+                }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    taken = 0;
                     if let Err(error) = lookout.client().await {
                         complain(&error).await;
                     }

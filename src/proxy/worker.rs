@@ -278,7 +278,8 @@ impl Worker {
     pub(super) fn serve(self: &Rc<Self>, client: Accepted) {
         let worker = self.clone();
         let rules = self.rules.borrow().clone();
-        tokio::task::spawn_local(async move {
+        // Boxed, because a task moves its future about when it begins and ends.
+        tokio::task::spawn_local(Box::pin(async move {
             let Accepted { stream, peer, open: _open } = client;
             let stream = match tokio::net::TcpStream::from_std(stream) {
                 Ok(stream) => stream,
@@ -295,7 +296,7 @@ impl Worker {
                 hyper::service::service_fn(move |request| handler::handle(&worker, &client, request))
             })
             .await;
-        });
+        }));
     }
 
     fn tick(&self) {
