@@ -4,7 +4,8 @@
 # is linked to glibc, which resolves the names of model servers as every other program in a cluster does, and because the
 # builder is the same release, so that no symbol can be missing.
 
-FROM rust:1.95-slim-bookworm AS build
+# Not the slim variant: the allocator is built with `make`.
+FROM rust:1.95-bookworm AS build
 WORKDIR /build
 
 # Dependencies first, from the manifest alone: this layer stays until Cargo.lock changes. The sources here are empty.

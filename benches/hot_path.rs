@@ -60,7 +60,7 @@ fn find(bencher: Bencher<'_, '_>, rules: impl Iterator<Item = MatchRule>, host: 
     let rules: Vec<MatchRule> = rules.collect();
     let routes = Routes::new(rules.iter());
     let headers = HeaderMap::new();
-    let request = RequestView { host, path, headers: &headers };
+    let request = RequestView { host: host.as_bytes(), path, headers: &headers };
     assert!(routes.find(request).is_some());
     bencher.bench_local(|| routes.find(black_box(request)));
 }

@@ -21,34 +21,35 @@ class Scale(NamedTuple):
     rounds: int
     seconds: int
     idle: int
+    rest: int
     services: int
     switches: int
     reloads: int
     warm: bool
 
 
-WHOLE = Scale(rounds=5, seconds=5, idle=5_000, services=2_000, switches=40, reloads=10, warm=True)
-QUICK = Scale(rounds=2, seconds=2, idle=2_000, services=2_000, switches=10, reloads=5, warm=True)
-SMOKE = Scale(rounds=1, seconds=1, idle=50, services=20, switches=2, reloads=2, warm=False)
+WHOLE = Scale(rounds=5, seconds=5, idle=5_000, rest=20, services=2_000, switches=40, reloads=10, warm=True)
+QUICK = Scale(rounds=2, seconds=2, idle=2_000, rest=20, services=2_000, switches=10, reloads=5, warm=True)
+SMOKE = Scale(rounds=1, seconds=1, idle=50, rest=1, services=20, switches=2, reloads=2, warm=False)
 
 
-def idle_kib(stage: Stage, name: str, connections: int) -> float:
-    """Resident KiB for each idle client connection that made one request. A process of its own, so that nothing that it did
-    before hides what it needs."""
+def idle_kib(stage: Stage, name: str, scale: Scale) -> float:
+    """Resident KiB for each client connection that made one request and has been idle for `rest` seconds since: allocators
+    give memory back with some delay. A process of its own, so that nothing that it did before hides what it needs."""
     proxy = Proxy(stage, name)
     process = proxy.process("h1")
     before = 0
-    for count in (50, connections):
+    for count in (50, scale.idle):
         before = process.rss_kib()
         client = stage.client("idle", proxy.address("h1"), "path=/small", f"connections={count}")
         if client.line() != "ready":
             raise Trouble(f"{name}: the idle connections could not be opened")
-        time.sleep(1)
+        time.sleep(scale.rest)
         after = process.rss_kib()
         stage.end(client)
         time.sleep(0.5)
     proxy.end()
-    return (after - before) / connections
+    return (after - before) / scale.idle
 
 
 class Doubled(NamedTuple):

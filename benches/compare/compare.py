@@ -78,7 +78,7 @@ def _print_table(stage: Stage, arguments: argparse.Namespace, scale: Scale) -> N
     for proxy in proxies:
         proxy.end()
     if "idle" in arguments.only:
-        kib = {name: alone.idle_kib(stage, name, scale.idle) for name in names}
+        kib = {name: alone.idle_kib(stage, name, scale) for name in names}
         cells = " | ".join(f"{kib[name]:.1f}" for name in names)
         print(f"| {ALONE['idle']} ({scale.idle:,}) | {cells} | | ≤ 4 KiB |", flush=True)
 

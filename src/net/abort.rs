@@ -11,6 +11,8 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
+use super::moment::in_one_go;
+
 /// A handle to end a serving task.
 #[derive(Debug, Default)]
 pub struct Abort {
@@ -19,13 +21,17 @@ pub struct Abort {
 }
 
 thread_local! {
-    static CURRENT: RefCell<Option<Rc<Abort>>> = const { RefCell::new(None) };
+    static CURRENT: Cell<Option<Rc<Abort>>> = const { Cell::new(None) };
 }
 
 impl Abort {
     /// The handle of the task that is being polled on this thread.
     pub fn current() -> Option<Rc<Abort>> {
-        CURRENT.with_borrow(Clone::clone)
+        CURRENT.with(|current| {
+            let abort = current.take();
+            current.set(abort.clone());
+            abort
+        })
     }
 
     /// Ends the task: what it has open is dropped, which closes the connection or resets the stream.
@@ -68,9 +74,9 @@ impl<F: Future> Future for Abortable<F> {
             return Poll::Ready(None);
         };
         abort.note(cx);
-        let before = CURRENT.replace(Some(abort));
-        let polled = future.as_mut().poll(cx);
-        CURRENT.set(before);
+        let before = CURRENT.with(|current| current.replace(Some(abort)));
+        let polled = in_one_go(|| future.as_mut().poll(cx));
+        CURRENT.with(|current| current.set(before));
         polled.map(Some)
     }
 }

@@ -30,7 +30,7 @@ pub(super) enum Doing {
 const UNKNOWN: u64 = u64::MAX;
 
 /// One client connection, shared by its stream, its task and its requests. Atomic only because hyper wants streams to
-/// be `Send`; one thread uses it.
+/// be `Send`; one thread uses it, so that a load and a store do where others need one locked instruction.
 #[derive(Debug)]
 pub struct ClientConn {
     /// Never an IPv4 address in IPv6 form.
@@ -139,7 +139,8 @@ impl ClientConn {
     /// A request starts. `takes_interim`: its client knows answers of class 1xx (RFC 9110 section 15.2). `body_bytes`:
     /// how many bytes follow the head, if that is known.
     pub fn enter(&self, takes_interim: bool, body_bytes: Option<u64>) {
-        let head_end = self.head_end.swap(UNKNOWN, Relaxed);
+        let head_end = self.head_end.load(Relaxed);
+        self.head_end.store(UNKNOWN, Relaxed);
         let next = body_bytes.filter(|_| head_end != UNKNOWN).and_then(|bytes| head_end.checked_add(bytes));
         self.next_head.store(next.unwrap_or(UNKNOWN), Relaxed);
         self.open.store(self.open.load(Relaxed) + 1, Relaxed);
@@ -224,9 +225,11 @@ impl ClientConn {
     }
 
     pub(super) fn take_interim(&self) -> Option<Vec<u8>> {
-        self.has_interim
-            .swap(false, Relaxed)
-            .then(|| std::mem::take(&mut *self.interim.lock().unwrap_or_else(PoisonError::into_inner)))
+        if !self.has_interim.load(Relaxed) {
+            return None;
+        }
+        self.has_interim.store(false, Relaxed);
+        Some(std::mem::take(&mut *self.interim.lock().unwrap_or_else(PoisonError::into_inner)))
     }
 
     pub(super) fn is_answering(&self) -> bool {

@@ -90,10 +90,10 @@ impl HeadScan {
     }
 
     fn note_part(&mut self, part: &[u8]) -> Result<(), Fault> {
-        if self.lines == 0 {
-            self.note_target(part)?;
+        match self.lines {
+            0 => self.note_target(part)?,
+            _ => self.note_coding(part),
         }
-        self.note_coding(part);
         self.line_bytes += part.len();
         self.bytes += part.len();
         self.last = part.last().copied().unwrap_or(self.last);
@@ -121,6 +121,11 @@ impl HeadScan {
     /// A line without its LF; its first part may have come before.
     fn note_line(&mut self, line: &mut [u8]) -> Result<(), Fault> {
         let is_whole = self.line_bytes == 0;
+        if is_whole && self.lines > 0 && is_ordinary(line) {
+            self.bytes += line.len() + 1;
+            self.lines += 1;
+            return Ok(());
+        }
         self.note_part(line)?;
         self.bytes += 1;
         if self.last != b'\r' {
@@ -143,6 +148,11 @@ impl HeadScan {
         self.lines += 1;
         Ok(())
     }
+}
+
+/// True if a whole line after the first is a field that is nobody's concern here, and ends as it should: most are.
+fn is_ordinary(line: &[u8]) -> bool {
+    matches!(line, [first, .., b'\r'] if !matches!(first, b't' | b'T'))
 }
 
 /// `HTTP/1.2` and above are read as the highest minor version that is known (RFC 9110 section 2.5).

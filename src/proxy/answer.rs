@@ -5,7 +5,12 @@ use std::rc::Rc;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, Version, header};
 
-use super::{body::AnswerBody, exchange::Exchange, forwards, headers};
+use super::{
+    body::AnswerBody,
+    exchange::Exchange,
+    forwards,
+    headers::{self, Seen},
+};
 use crate::telemetry::FailureKind;
 
 /// A request cannot be answered by an upstream.
@@ -34,7 +39,7 @@ pub(super) fn failure(exchange: &Rc<Exchange>, failure: &Failure, version: Versi
     let mut answer = if exchange.is_grpc { grpc(exchange, failure) } else { json(exchange, failure) };
     let fields = answer.headers_mut();
     fields.insert("x-verdigris-error", HeaderValue::from_static(failure.kind.as_str()));
-    headers::mark(fields, exchange);
+    headers::mark(fields, Seen::default(), exchange);
     if failure.kind == FailureKind::MethodRefused {
         fields.insert(header::ALLOW, HeaderValue::from_static(forwards::METHODS));
     }

@@ -5,7 +5,7 @@
 
 use http::{HeaderMap, HeaderValue, Version, header, response::Parts};
 
-use super::answer::Failure;
+use super::{answer::Failure, headers::Seen};
 use crate::telemetry::FailureKind;
 
 /// Whether the connection may serve another request after an answer.
@@ -16,16 +16,18 @@ pub(super) enum Reuse {
 }
 
 /// Brings the framing fields into the one form that may be passed on, and says whether the connection may be kept.
-pub(super) fn settle(head: &mut Parts) -> Result<Reuse, Failure> {
-    let chunked = is_chunked(&head.headers)?;
-    let lengths = settle_length(&mut head.headers)?;
+pub(super) fn settle(head: &mut Parts, seen: Seen) -> Result<Reuse, Failure> {
+    let chunked = seen.has(Seen::TRANSFER_ENCODING) && is_chunked(&head.headers)?;
+    let lengths = if seen.has(Seen::CONTENT_LENGTH) { settle_length(&mut head.headers)? } else { 0 };
     // Transfer-Encoding overrides, and only one of the two may be passed on (section 6.3).
     let ambiguous = chunked && lengths > 0;
     if ambiguous {
         head.headers.remove(header::CONTENT_LENGTH);
     }
-    // Says nothing in an answer (RFC 9110 section 10.1.4).
-    head.headers.remove(header::TE);
+    if seen.has(Seen::TE) {
+        // Says nothing in an answer (RFC 9110 section 10.1.4).
+        head.headers.remove(header::TE);
+    }
     // After an answer in HTTP/1.0 the HTTP library would speak HTTP/1.0 too, where a chunked request loses its body.
     let old = head.version == Version::HTTP_10;
     // uvicorn closes silently after a 500: the next request must not find that out.
@@ -45,6 +47,12 @@ fn is_chunked(fields: &HeaderMap) -> Result<bool, Failure> {
 
 /// How many lengths there were; afterwards there is one at most.
 fn settle_length(fields: &mut HeaderMap) -> Result<usize, Failure> {
+    let mut values = fields.get_all(header::CONTENT_LENGTH).iter();
+    if let (Some(only), None) = (values.next(), values.next())
+        && is_plain(only.as_bytes())
+    {
+        return Ok(1);
+    }
     let mut known: Option<u64> = None;
     let mut count = 0;
     for text in fields.get_all(header::CONTENT_LENGTH).iter().flat_map(members) {
@@ -60,6 +68,11 @@ fn settle_length(fields: &mut HeaderMap) -> Result<usize, Failure> {
         fields.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
     }
     Ok(count)
+}
+
+/// One number in the ordinary way, which needs no closer look: so many digits are no overflow.
+fn is_plain(length: &[u8]) -> bool {
+    (1..=19).contains(&length.len()) && length.iter().all(u8::is_ascii_digit)
 }
 
 fn members(value: &HeaderValue) -> impl Iterator<Item = &[u8]> {
@@ -94,6 +107,8 @@ mod tests {
         for (fields, lengths, reuse) in [
             (&[][..], None, Some(Reuse::Safe)),
             (&[length("05")], Some("05"), Some(Reuse::Safe)),
+            (&[length("9999999999999999999")], Some("9999999999999999999"), Some(Reuse::Safe)),
+            (&[length("00000000000000000005")], Some("00000000000000000005"), Some(Reuse::Safe)),
             (&[length("5"), length("5")], Some("5"), Some(Reuse::Safe)),
             (&[length("5, 5")], Some("5"), Some(Reuse::Safe)),
             (&[chunked], None, Some(Reuse::Safe)),
@@ -107,7 +122,8 @@ mod tests {
             (&[length("18446744073709551616")], None, None),
         ] {
             let mut parts = head(200, Version::HTTP_11, fields);
-            assert_eq!(settle(&mut parts).ok(), reuse, "{fields:?}");
+            let seen = Seen::of(&parts.headers);
+            assert_eq!(settle(&mut parts, seen).ok(), reuse, "{fields:?}");
             if reuse.is_some() {
                 let left: Vec<_> = parts.headers.get_all(header::CONTENT_LENGTH).iter().collect();
                 assert_eq!(left, lengths.into_iter().collect::<Vec<_>>(), "{fields:?}");
@@ -124,7 +140,11 @@ mod tests {
             (200, Version::HTTP_10, Reuse::Never),
             (200, Version::HTTP_2, Reuse::Safe),
         ] {
-            assert_eq!(settle(&mut head(status, version, &[])).unwrap(), reuse, "{status} {version:?}");
+            assert_eq!(
+                settle(&mut head(status, version, &[]), Seen::default()).unwrap(),
+                reuse,
+                "{status} {version:?}"
+            );
         }
     }
 }

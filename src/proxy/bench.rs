@@ -7,7 +7,7 @@ use http::{HeaderMap, Version, request::Parts};
 
 use super::{
     assign::assign,
-    headers,
+    headers::{self, Seen},
     worker::{Worker, WorkerOptions},
 };
 use crate::{
@@ -46,7 +46,8 @@ impl Desk {
 
 /// What happens to the fields of each request, but for those that tell of the client.
 pub fn pass_on(fields: &mut HeaderMap, edits: &HeaderEdits) {
-    headers::end_hop(fields);
+    let seen = Seen::of(fields);
+    headers::end_hop(fields, seen);
     headers::add_via(fields, Version::HTTP_11);
     headers::edit(fields, edits);
 }

@@ -12,8 +12,13 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
-use super::{answer, exchange::Exchange, headers};
+use super::{
+    answer,
+    exchange::Exchange,
+    headers::{self, Seen},
+};
 use crate::{
+    net::moment,
     shadow::Tee,
     telemetry::FailureKind,
     upstream::{
@@ -81,6 +86,7 @@ struct Open {
 /// What a relay is made of.
 pub(super) struct RelayParts {
     pub(super) incoming: Incoming,
+    pub(super) lease: Lease,
     pub(super) request: Option<SharedBody>,
     pub(super) exchange: Rc<Exchange>,
     pub(super) conn: Conn,
@@ -105,7 +111,6 @@ impl AnswerBody {
 
     /// Passes an upstream's body on.
     pub(super) fn relay(parts: RelayParts) -> Self {
-        let lease = parts.exchange.lease();
         let untaken = parts.exchange.client.conn.is_http2().then_some(false);
         let open = Open {
             exchange: parts.exchange,
@@ -119,7 +124,7 @@ impl AnswerBody {
         let mut relay = Relay {
             incoming: parts.incoming,
             open: Some(open),
-            lease,
+            lease: Some(parts.lease),
             request: parts.request,
             untaken,
             watch_messages: parts.watch_messages,
@@ -157,31 +162,39 @@ impl Relay {
         self.set_untaken(false);
         let polled = Pin::new(&mut self.incoming).poll_frame(cx);
         self.watch_idle(polled.is_pending());
-        match &polled {
-            Poll::Pending => {}
-            Poll::Ready(None) => self.finish(),
-            Poll::Ready(Some(Ok(frame))) => {
-                if let Some(tee) = self.open.as_ref().and_then(|open| open.tee.as_ref()) {
-                    copy(tee, frame);
-                }
-                if frame.is_data() && self.watch_messages {
-                    self.count_message();
-                }
-                self.note_flow();
-                // Nothing follows trailers, and nobody asks after them.
-                if frame.is_trailers() || self.incoming.is_end_stream() {
-                    self.finish();
-                }
+        match polled {
+            Poll::Pending => Poll::Pending,
+            Poll::Ready(None) => {
+                self.finish();
+                Poll::Ready(None)
             }
-            Poll::Ready(Some(Err(_))) => self.fail(self.upstream_failure()),
+            Poll::Ready(Some(Ok(frame))) => {
+                self.note(&frame);
+                Poll::Ready(Some(Ok(if frame.is_trailers() { without_hop_fields(frame) } else { frame })))
+            }
+            Poll::Ready(Some(Err(error))) => {
+                self.fail(self.upstream_failure());
+                // hyper ends the connection at once, with a head and a part that it has not written yet.
+                self.broken = Some(broken(error));
+                cx.waker().wake_by_ref();
+                Poll::Pending
+            }
         }
-        if let Poll::Ready(Some(Err(error))) = polled {
-            // hyper ends the connection at once, with a head and a part that it has not written yet.
-            self.broken = Some(broken(error));
-            cx.waker().wake_by_ref();
-            return Poll::Pending;
+    }
+
+    /// A part of the answer came.
+    fn note(&mut self, frame: &Frame<Bytes>) {
+        if let Some(tee) = self.open.as_ref().and_then(|open| open.tee.as_ref()) {
+            copy(tee, frame);
         }
-        polled.map(|frame| frame.map(|result| result.map(without_hop_fields).map_err(broken)))
+        if frame.is_data() && self.watch_messages {
+            self.count_message();
+        }
+        self.note_flow();
+        // Nothing follows trailers, and nobody asks after them.
+        if frame.is_trailers() || self.incoming.is_end_stream() {
+            self.finish();
+        }
     }
 
     /// The upstream's time runs while something is awaited from it, and never while the client is the slow one.
@@ -231,7 +244,7 @@ impl Relay {
     /// The last byte has been handed over.
     fn finish(&mut self) {
         let Some(open) = self.open.take() else { return };
-        let now = Instant::now();
+        let now = moment();
         open.exchange.completed(now);
         if let Some(tee) = &open.tee {
             tee.finish();
@@ -266,7 +279,8 @@ fn without_hop_fields(mut frame: Frame<Bytes>) -> Frame<Bytes> {
     if let Some(trailers) = frame.trailers_mut() {
         // An answer's trailers have no use for it, and it would bring a `Connection` along.
         trailers.remove(http::header::TE);
-        headers::end_hop(trailers);
+        let seen = Seen::of(trailers);
+        headers::end_hop(trailers, seen);
     }
     frame
 }

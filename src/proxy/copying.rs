@@ -14,13 +14,13 @@ impl Courier<'_> {
         let Some(tap) = self.exchange.worker.tap(&held.service.service.settings.name, held.slot.table.slot) else {
             return;
         };
-        self.tee = self.head.as_ref().and_then(|head| tap.tee(head, self.upgrade.is_some()));
+        self.tee = self.head().and_then(|head| tap.tee(head, self.upgrade.is_some()));
     }
 
     /// The head has been rewritten, and the body is about to be sent. What the service strips from the path stays off.
     pub(super) fn copy_request(&self) {
         let Some(tee) = &self.tee else { return };
-        if let Some(path) = self.head.as_ref().and_then(|head| head.uri.path_and_query()) {
+        if let Some(path) = self.head().and_then(|head| head.uri.path_and_query()) {
             tee.path(path);
         }
         match &self.body {

@@ -13,12 +13,13 @@ use http_body::Body as _;
 use hyper::body::Incoming;
 
 use super::{
-    deadline, headers,
+    deadline,
+    headers::{self, Seen},
     view::{LocalService, LocalSlot},
     worker::Worker,
 };
 use crate::{
-    net::ClientConn,
+    net::{ClientConn, moment},
     telemetry::{AccessRecord, FailureKind},
     upstream::{Expectation, Place, lease::Lease},
 };
@@ -80,6 +81,7 @@ impl Exchange {
         worker: &Rc<Worker>,
         client: &Rc<Client>,
         request: &http::request::Parts,
+        seen: Seen,
         body: &Incoming,
         is_grpc: bool,
         started: Instant,
@@ -92,8 +94,9 @@ impl Exchange {
             method: request.method.clone(),
             path: request.uri.path().into(),
         });
+        let given = if seen.has(Seen::X_REQUEST_ID) { request.headers.get(headers::X_REQUEST_ID) } else { None };
         Rc::new(Self {
-            request_id: worker.request_ids.take_over(request.headers.get(headers::X_REQUEST_ID)),
+            request_id: worker.request_ids.take_over(given),
             worker: worker.clone(),
             client: client.clone(),
             started,
@@ -137,11 +140,6 @@ impl Exchange {
         self.held.borrow().clone()
     }
 
-    /// The lease it has.
-    pub(super) fn lease(&self) -> Option<Lease> {
-        self.held.borrow().as_ref().map(|held| held.lease.clone())
-    }
-
     /// Calls `look` with the slot it has, without cloning it.
     pub(super) fn with_held<T>(&self, look: impl FnOnce(&Held) -> T) -> Option<T> {
         self.held.borrow().as_ref().map(look)
@@ -166,7 +164,7 @@ impl Exchange {
         self.status.set(status);
         self.client.conn.begin_answer();
         if from_upstream {
-            let elapsed = self.started.elapsed();
+            let elapsed = moment().saturating_duration_since(self.started);
             self.with_held(|held| held.slot.table.metrics.first_byte(self.worker.index, elapsed));
         }
     }

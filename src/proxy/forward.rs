@@ -1,6 +1,7 @@
 //! Sends a request to an endpoint of its slot, and again where that is permitted.
 
 use std::{
+    pin::pin,
     rc::Rc,
     sync::Arc,
     time::{Duration, Instant},
@@ -15,6 +16,7 @@ use super::{
     assign,
     body::AnswerBody,
     exchange::{Exchange, Held},
+    headers,
     interrupt::{interrupted, until_interrupt},
     outcome, replay, retry, rewrite, turn,
 };
@@ -26,11 +28,12 @@ use crate::{
     upstream::{BodyBounds, Choice, Conn, InFlight, LocalEndpoint, Pool, SendError, SharedBody, lease::Interrupt},
 };
 
-/// Sends the request upstream and gives back the answer, its body still running.
+/// Sends the request upstream, for a start to the slot that is held, and gives back the answer, its body still running.
 pub(super) async fn forward(
     exchange: &Rc<Exchange>,
     head: &mut Parts,
     body: Incoming,
+    held: Held,
     upgrade: Option<HeaderValue>,
 ) -> Result<Response<AnswerBody>, Failure> {
     let on_upgrade = head.extensions.remove::<OnUpgrade>();
@@ -42,7 +45,8 @@ pub(super) async fn forward(
         exchange,
         may_replay: false,
         body: None,
-        head: Some(std::mem::replace(head, rewrite::no_head())),
+        head,
+        is_out: false,
         routed: None,
         upgrade: on_upgrade.zip(upgrade),
         attempts: 0,
@@ -53,20 +57,21 @@ pub(super) async fn forward(
         queue_until: None,
         tee: None,
     };
-    let held = exchange.held().ok_or_else(|| internal("the request has no slot"))?;
     courier.begin_copy(&held);
     courier.rewrite(&held)?;
     courier.take_body(&held, body)?;
     courier.copy_request();
     courier.take_expectation();
-    courier.run().await
+    courier.run(held).await
 }
 
 /// One request's way upstream.
 pub(super) struct Courier<'a> {
     pub(super) exchange: &'a Rc<Exchange>,
-    /// `None` while it is out with an attempt that kept no copy.
-    pub(super) head: Option<Parts>,
+    /// Where the handler has it: a head is too large to be moved about.
+    head: &'a mut Parts,
+    /// The head is out with an attempt that kept no copy.
+    is_out: bool,
     /// The head as it was routed, kept only where the service changes heads.
     routed: Option<Parts>,
     /// `None` if the request has no body.
@@ -103,22 +108,20 @@ impl Courier<'_> {
     fn rewrite(&mut self, held: &Held) -> Result<(), Failure> {
         let rules = &held.service.service.settings.request;
         if let Some(routed) = &self.routed {
-            self.head = Some(rewrite::copy(routed));
+            self.put_head(rewrite::copy(routed));
         }
-        match &mut self.head {
-            Some(head) if !rules.keep_heads() => {
-                self.routed.get_or_insert_with(|| rewrite::copy(head));
-                rewrite::rewrite(head, rules)
-            }
-            Some(_) | None => Ok(()),
+        if self.is_out || rules.keep_heads() {
+            return Ok(());
         }
+        self.routed.get_or_insert_with(|| rewrite::copy(self.head));
+        rewrite::rewrite(self.head, rules)
     }
 
     /// Decides on replay, by the head that the server will see, and wraps the body accordingly.
     fn take_body(&mut self, held: &Held, body: Incoming) -> Result<(), Failure> {
-        let head = self.head.as_ref().ok_or_else(|| internal("the request is out"))?;
         let settings = &held.service.service.settings;
-        self.may_replay = replay::is_permitted(settings.replay, &head.method, head.uri.path(), &head.headers);
+        let Parts { method, uri, headers, .. } = &*self.head;
+        self.may_replay = replay::is_permitted(settings.replay, method, uri.path(), headers);
         if body.is_end_stream() {
             return Ok(());
         }
@@ -138,49 +141,47 @@ impl Courier<'_> {
     /// `Expect: 100-continue` goes to the server if there is a body to wait for and a client to be told; else it says
     /// nothing (RFC 9110 section 10.1.1). Other expectations are the server's to judge.
     fn take_expectation(&mut self) {
-        let Some(head) = &mut self.head else { return };
-        let expects = head.headers.get(header::EXPECT);
+        if !headers::has(&self.head.headers, &header::EXPECT) {
+            return;
+        }
+        let expects = self.head.headers.get(header::EXPECT);
         if !expects.is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue")) {
             return;
         }
         match &self.body {
-            Some(body) if head.version == Version::HTTP_11 => {
+            Some(body) if self.head.version == Version::HTTP_11 => {
                 let expectation = self.exchange.expectation.get_or_init(Arc::default);
                 body.hold_back(expectation.clone());
             }
-            Some(_) | None => drop(head.headers.remove(header::EXPECT)),
+            Some(_) | None => drop(self.head.headers.remove(header::EXPECT)),
         }
     }
 
-    async fn run(&mut self) -> Result<Response<AnswerBody>, Failure> {
+    async fn run(&mut self, mut held: Held) -> Result<Response<AnswerBody>, Failure> {
         let mut arrived = Some(self.exchange.started);
         loop {
             self.attempts += 1;
-            let held = turn::hold(self).await?;
+            turn::hold(self, &mut held).await?;
             retry::note_request(self, &held);
             // Most requests get here in no time, and need not look at the clock again.
             let now = arrived.take().filter(|_| self.queue_until.is_none()).unwrap_or_else(Instant::now);
             let local = self.pick(&held, now)?.clone();
             match self.attempt(&held, &local, now).await? {
                 Some(arrived) if retry::wants_another(self, &held, &local, &arrived.answer) => {}
-                Some(arrived) => return self.arrive(&held, arrived),
+                Some(arrived) => return self.arrive(held, arrived),
                 None => self.fresh = true,
             }
         }
     }
 
-    /// The slot that the request has.
-    pub(super) fn held(&self) -> Result<Held, Failure> {
-        self.exchange.held().ok_or_else(|| internal("the request has no slot"))
-    }
-
     /// The slot that serves now, for a request that has to be sent anew after a switch has left its own (E15). Who chose
     /// a slot gets that one or a refusal.
-    pub(super) fn move_on(&mut self) -> Result<(), Failure> {
-        let head = self.routed.as_ref().or(self.head.as_ref()).ok_or_else(|| internal("the request is out"))?;
+    pub(super) fn move_on(&mut self) -> Result<Held, Failure> {
+        let head = self.routed.as_ref().or(self.head()).ok_or_else(|| internal("the request is out"))?;
         let renewed = assign::again(self.exchange, head, Instant::now())?;
         self.exchange.hold(renewed.clone());
-        self.rewrite(&renewed)
+        self.rewrite(&renewed)?;
+        Ok(renewed)
     }
 
     fn pick<'h>(&self, held: &'h Held, now: Instant) -> Result<&'h Rc<LocalEndpoint>, Failure> {
@@ -216,8 +217,15 @@ impl Courier<'_> {
     ) -> Result<Option<Arrived>, Failure> {
         let in_flight = local.enter();
         let pool = self.pool(local)?;
-        let checkout = pool.checkout(self.choice(), now, held.service.service.settings.retry.wait);
-        let mut conn = match until_interrupt(&held.lease, checkout).await.map_err(interrupted)? {
+        let choice = self.choice();
+        let found = match pool.kept(choice, now) {
+            Some(conn) => Ok(conn),
+            None => {
+                let checkout = pool.checkout(choice, now, held.service.service.settings.retry.wait);
+                until_interrupt(&held.lease, checkout).await.map_err(interrupted)?
+            }
+        };
+        let mut conn = match found {
             Ok(conn) => conn,
             Err(error) => {
                 drop(in_flight);
@@ -227,7 +235,11 @@ impl Courier<'_> {
         let reused = conn.is_reused();
         let request = self.request(held, pool, &conn)?;
         let sent = outcome::Sent::new(held, local);
-        let result = until_interrupt(&held.lease, conn.send(request)).await;
+        let result = {
+            // Pinned here, so that the wait need not move it.
+            let sending = pin!(conn.send(request));
+            until_interrupt(&held.lease, sending).await
+        };
         match &result {
             Ok(Ok(answer)) => sent.answered(answer.status()),
             Err(Interrupt::TimedOut) => sent.timed_out(),
@@ -261,8 +273,8 @@ impl Courier<'_> {
         if let Some(fault) = self.body.as_ref().and_then(SharedBody::fault) {
             return Err(client_fault(fault));
         }
-        if let Some(unsent) = error.unsent.take() {
-            self.head.get_or_insert_with(|| unsent.into_parts().0);
+        if let Some(unsent) = error.unsent.take().filter(|_| self.is_out) {
+            self.put_head(unsent.into_parts().0);
         }
         outcome::no_answer(held, local, &error, reused);
         let unprocessed = error.is_surely_unprocessed();
@@ -294,7 +306,27 @@ impl Courier<'_> {
 
     /// True while head and body are at hand to be sent once more.
     pub(super) fn is_whole(&self) -> bool {
-        self.head.is_some() && self.body.as_ref().is_none_or(SharedBody::is_whole)
+        !self.is_out && self.body.as_ref().is_none_or(SharedBody::is_whole)
+    }
+
+    /// `None` while it is out.
+    pub(super) fn head(&self) -> Option<&Parts> {
+        (!self.is_out).then_some(&*self.head)
+    }
+
+    /// Gives the head away; with `keep` a copy stays here.
+    pub(super) fn take_head(&mut self, keep: bool) -> Option<Parts> {
+        if self.is_out {
+            return None;
+        }
+        self.is_out = !keep;
+        let left = if keep { rewrite::copy(self.head) } else { rewrite::no_head() };
+        Some(std::mem::replace(self.head, left))
+    }
+
+    fn put_head(&mut self, head: Parts) {
+        *self.head = head;
+        self.is_out = false;
     }
 }
 

@@ -5,7 +5,11 @@ use std::rc::Rc;
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Method, Response, header, request::Parts};
 
-use super::{body::AnswerBody, exchange::Exchange, headers};
+use super::{
+    body::AnswerBody,
+    exchange::Exchange,
+    headers::{self, Seen},
+};
 
 /// What a reverse proxy has something to say to.
 pub(super) const METHODS: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS, TRACE";
@@ -53,7 +57,7 @@ pub(super) fn answer(exchange: &Rc<Exchange>, head: &Parts) -> Response<AnswerBo
     } else {
         fields.insert(header::ALLOW, HeaderValue::from_static(METHODS));
     }
-    headers::mark(fields, exchange);
+    headers::mark(fields, Seen::default(), exchange);
     exchange.answered(answer.status().as_u16(), false);
     answer
 }

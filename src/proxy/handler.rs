@@ -1,6 +1,6 @@
 //! The handler: one call per request, from its head to the head of its answer.
 
-use std::{convert::Infallible, rc::Rc, time::Instant};
+use std::{convert::Infallible, rc::Rc};
 
 use http::{Request, Response, header};
 use hyper::body::Incoming;
@@ -11,9 +11,12 @@ use super::{
     assign,
     body::AnswerBody,
     exchange::{Client, Exchange},
-    forward, forwards, headers, http2, preview, route,
+    forward, forwards,
+    headers::{self, Seen},
+    http2, preview, route,
     worker::Worker,
 };
+use crate::net::moment;
 
 /// Answers one request. Never fails: a failure is an answer too. Dropping the future cancels the upstream request.
 ///
@@ -24,12 +27,13 @@ pub(super) fn handle(
     client: &Rc<Client>,
     request: Request<Incoming>,
 ) -> impl Future<Output = Result<Response<AnswerBody>, Infallible>> + use<> {
-    let started = Instant::now();
+    let started = moment();
     let (mut head, body) = request.into_parts();
-    let exchange = Exchange::new(worker, client, &head, &body, is_grpc(&head), started);
+    let seen = Seen::of(&head.headers);
+    let exchange = Exchange::new(worker, client, &head, seen, &body, is_grpc(&head, seen), started);
     async move {
         let version = head.version;
-        let result = pass(&exchange, &mut head, body).await;
+        let result = pass(&exchange, &mut head, seen, body).await;
         let mut answer = result.unwrap_or_else(|failure| answer::failure(&exchange, &failure, version));
         if exchange.client.conn.is_closing() && version < http::Version::HTTP_2 {
             answer.headers_mut().insert(header::CONNECTION, http::HeaderValue::from_static("close"));
@@ -41,9 +45,10 @@ pub(super) fn handle(
 async fn pass(
     exchange: &Rc<Exchange>,
     head: &mut http::request::Parts,
+    seen: Seen,
     mut body: Incoming,
 ) -> Result<Response<AnswerBody>, Failure> {
-    route::normalise(head)?;
+    route::normalise(head, seen)?;
     if head.version == http::Version::HTTP_2 {
         let (fields_max, patience) = exchange.worker.head_limits();
         http2::check_count(&head.headers, fields_max)?;
@@ -58,18 +63,18 @@ async fn pass(
     if let Some(rules) = &held.service.service.preview {
         preview::keep_token(rules, &mut head.headers);
     }
-    exchange.hold(held);
-    let upgrade = headers::upgrade_wanted(head.version, &head.headers);
-    headers::end_hop(&mut head.headers);
-    headers::join_cookies(&mut head.headers);
+    exchange.hold(held.clone());
+    let upgrade = headers::upgrade_wanted(head.version, &head.headers, seen);
+    headers::end_hop(&mut head.headers, seen);
+    headers::join_cookies(&mut head.headers, seen);
     headers::add_via(&mut head.headers, head.version);
-    headers::set_forwarding(&mut head.headers, exchange);
-    forward::forward(exchange, head, body, upgrade).await
+    headers::set_forwarding(&mut head.headers, seen, exchange);
+    forward::forward(exchange, head, body, held, upgrade).await
 }
 
 /// A gRPC call: HTTP/2, and a content type of gRPC's own; gRPC-Web is ordinary HTTP.
-fn is_grpc(head: &http::request::Parts) -> bool {
-    if head.version != http::Version::HTTP_2 {
+fn is_grpc(head: &http::request::Parts, seen: Seen) -> bool {
+    if !seen.has(Seen::CONTENT_TYPE) || head.version != http::Version::HTTP_2 {
         return false;
     }
     let kind = head.headers.get(header::CONTENT_TYPE).map_or(&b""[..], http::HeaderValue::as_bytes);
@@ -91,7 +96,8 @@ mod tests {
             (http::Version::HTTP_11, "application/grpc", false),
         ] {
             let request = Request::builder().version(version).header(header::CONTENT_TYPE, kind).body(()).unwrap();
-            assert_eq!(is_grpc(&request.into_parts().0), grpc, "{version:?} {kind}");
+            let seen = Seen::of(request.headers());
+            assert_eq!(is_grpc(&request.into_parts().0, seen), grpc, "{version:?} {kind}");
         }
     }
 }

@@ -6,11 +6,14 @@ use http::{HeaderMap, HeaderValue, header, request::Parts};
 use http_body::Body as _;
 use hyper::body::Incoming;
 
-use super::answer::Failure;
+use super::{
+    answer::Failure,
+    headers::{self, Seen},
+};
 use crate::telemetry::FailureKind;
 
 /// Refuses a malformed request, and leaves one Content-Length where there were equal ones.
-pub(super) fn check(request: &mut Parts) -> Result<(), Failure> {
+pub(super) fn check(request: &mut Parts, seen: Seen) -> Result<(), Failure> {
     if request.headers.values().any(is_padded) {
         return Err(bad("a field value starts or ends with white space"));
     }
@@ -23,7 +26,9 @@ pub(super) fn check(request: &mut Parts) -> Result<(), Failure> {
     {
         return Err(bad("Host names another authority than :authority"));
     }
-    one_length(&mut request.headers);
+    if seen.has(Seen::CONTENT_LENGTH) {
+        one_length(&mut request.headers);
+    }
     Ok(())
 }
 
@@ -73,6 +78,9 @@ fn is_padded(value: &HeaderValue) -> bool {
 
 /// Two names for one request lead two readers to two places (section 8.3.1).
 fn hosts_agree(fields: &HeaderMap, authority: &str) -> bool {
+    if !headers::has(fields, &header::HOST) {
+        return true;
+    }
     let bare = |host: &[u8]| {
         let host = host.to_ascii_lowercase();
         let cut = [&b":80"[..], b":443"].into_iter().find_map(|port| host.strip_suffix(port)).map(<[u8]>::len);
@@ -113,7 +121,8 @@ mod tests {
                 builder = builder.header(*name, HeaderValue::from_bytes(value.as_bytes()).unwrap());
             }
             let mut parts = builder.body(()).unwrap().into_parts().0;
-            assert_eq!(check(&mut parts).is_ok(), good, "{fields:?}");
+            let seen = Seen::of(&parts.headers);
+            assert_eq!(check(&mut parts, seen).is_ok(), good, "{fields:?}");
             assert!(parts.headers.get_all("content-length").iter().count() < 2);
         }
     }

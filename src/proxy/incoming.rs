@@ -9,13 +9,14 @@ use super::{
     body::{AnswerBody, RelayParts},
     exchange::Held,
     forward::{Arrived, Courier},
-    headers, tunnel,
+    headers::{self, Seen},
+    tunnel,
 };
 use crate::{net, telemetry::FailureKind, upstream::lease::LeaseKind};
 
 impl Courier<'_> {
     /// The head of the answer is here: nothing can be replayed from now on.
-    pub(super) fn arrive(&mut self, held: &Held, arrived: Arrived) -> Result<Response<AnswerBody>, Failure> {
+    pub(super) fn arrive(&mut self, held: Held, arrived: Arrived) -> Result<Response<AnswerBody>, Failure> {
         held.lease.set_deadline(None);
         if let Some(body) = &self.body {
             body.stop_keeping();
@@ -31,19 +32,20 @@ impl Courier<'_> {
                 return Err(Failure::new(FailureKind::UpstreamMalformed, "the endpoint changed protocols unasked"));
             };
             let upstream = hyper::upgrade::on(&mut answer);
-            return Ok(tunnel::open(self.exchange, held, answer.map(drop), client, upstream, in_flight));
+            return Ok(tunnel::open(self.exchange, &held, answer.map(drop), client, upstream, in_flight));
         }
         let (mut head, incoming) = answer.into_parts();
-        let keep_alive = headers::keep_alive_timeout(&head.headers);
-        let closes = headers::says_close(&head.headers);
-        let mut reuse = arrival::settle(&mut head)?;
-        headers::end_hop(&mut head.headers);
-        let tee = self.copy_answer(held, &head);
-        headers::edit(&mut head.headers, &held.service.service.settings.answer);
-        headers::disown(&mut head.headers);
-        headers::mark(&mut head.headers, self.exchange);
+        let seen = Seen::of(&head.headers);
+        let keep_alive = headers::keep_alive_timeout(&head.headers, seen);
+        let closes = headers::says_close(&head.headers, seen);
+        let mut reuse = arrival::settle(&mut head, seen)?;
+        headers::end_hop(&mut head.headers, seen);
+        let tee = self.copy_answer(&held, &head);
+        let seen = headers::edit_answer(&mut head.headers, seen, &held.service.service.settings.answer);
+        headers::disown(&mut head.headers, seen);
+        headers::mark(&mut head.headers, seen, self.exchange);
         head.version = Version::HTTP_11;
-        self.classify(held, &head.headers);
+        self.classify(&held, &head.headers);
         self.exchange.answered(head.status.as_u16(), true);
         let unasked = self.exchange.leaves_body_unasked();
         if unasked || self.leaves_body_unread(closes) {
@@ -60,6 +62,7 @@ impl Courier<'_> {
         held.lease.set_abort(net::Abort::current());
         let body = AnswerBody::relay(RelayParts {
             incoming,
+            lease: held.lease,
             request: self.body.take().filter(|body| !body.has_ended()),
             exchange: self.exchange.clone(),
             conn,
@@ -87,7 +90,7 @@ impl Courier<'_> {
     /// Tells streams from single answers, for whoever waits for a drain.
     fn classify(&self, held: &Held, fields: &http::HeaderMap) {
         let request_open = self.exchange.is_grpc && self.body.as_ref().is_some_and(|body| !body.has_ended());
-        let kind = fields.get(header::CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
+        let kind = headers::first(fields, &header::CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
         let streams =
             [&b"text/event-stream"[..], b"application/x-ndjson", b"application/jsonl", b"multipart/x-mixed-replace"];
         if request_open || streams.iter().any(|stream| kind.starts_with(stream)) {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use http::{HeaderMap, Request, StatusCode, header};
 
-use super::headers;
+use super::headers::{self, Seen};
 use crate::{
     net::ClientConn,
     upstream::{Expectation, RequestBody},
@@ -29,10 +29,11 @@ pub(super) fn pass_on(
 
 fn text(status: StatusCode, fields: &HeaderMap) -> Vec<u8> {
     let mut fields = fields.clone();
-    headers::end_hop(&mut fields);
+    let seen = Seen::of(&fields);
+    headers::end_hop(&mut fields, seen);
     // There is no body that it could be the length of (RFC 9110 section 8.6).
     fields.remove(header::CONTENT_LENGTH);
-    headers::disown(&mut fields);
+    headers::disown(&mut fields, seen);
     let reason = status.canonical_reason().unwrap_or_default();
     headers::in_text(&format!("HTTP/1.1 {} {reason}", status.as_str()), fields.iter())
 }

@@ -1,12 +1,16 @@
 //! The request as an upstream connection is to have it.
 
-use http::{HeaderValue, Request, Uri, Version, header, request::Parts};
+use http::{
+    HeaderValue, Request, Uri, Version, header,
+    request::Parts,
+    uri::{self, Authority, PathAndQuery, Scheme},
+};
 
 use super::{
     answer::{Failure, internal},
     exchange::Held,
     forward::Courier,
-    interim, retry, rewrite,
+    headers, interim, retry,
 };
 use crate::{
     telemetry::FailureKind,
@@ -16,8 +20,8 @@ use crate::{
 impl Courier<'_> {
     /// The request as this connection is to have it. A copy of the head stays here if it may be needed again.
     pub(super) fn request(&mut self, held: &Held, pool: &Pool, conn: &Conn) -> Result<Request<RequestBody>, Failure> {
-        let head = if self.may_replay || conn.speaks_http2() { self.head.as_mut().map(lend) } else { self.head.take() };
-        let mut head = head.ok_or_else(|| internal("the request is out"))?;
+        let keep = self.may_replay || conn.speaks_http2();
+        let mut head = self.take_head(keep).ok_or_else(|| internal("the request is out"))?;
         let expectation = self.exchange.expectation.get();
         if conn.speaks_http2() {
             let (scheme, default) =
@@ -30,14 +34,15 @@ impl Courier<'_> {
             }
         } else {
             head.version = Version::HTTP_11;
-            if self.body.is_some() && !head.headers.contains_key(header::CONTENT_LENGTH) {
+            let has_length = headers::has(&head.headers, &header::CONTENT_LENGTH);
+            if self.body.is_some() && !has_length {
                 // The HTTP library would send a GET without its body otherwise.
                 head.headers.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
             }
-            if self.body.is_none() && expects_body(&head) && !head.headers.contains_key(header::CONTENT_LENGTH) {
+            if self.body.is_none() && expects_body(&head) && !has_length {
                 head.headers.insert(header::CONTENT_LENGTH, HeaderValue::from_static("0"));
             }
-            if !head.headers.contains_key(header::HOST)
+            if !headers::has(&head.headers, &header::HOST)
                 && let Some(target) = pool.target()
             {
                 let host =
@@ -67,22 +72,25 @@ fn expects_body(head: &Parts) -> bool {
     [Method::POST, Method::PUT, Method::PATCH].contains(&head.method)
 }
 
-/// Gives the head away and keeps a copy.
-fn lend(head: &mut Parts) -> Parts {
-    let copy = rewrite::copy(head);
-    std::mem::replace(head, copy)
+fn absolute(scheme: &str, authority: &[u8], path: Option<PathAndQuery>) -> Result<Uri, http::Error> {
+    let mut parts = uri::Parts::default();
+    parts.scheme = Some(Scheme::try_from(scheme)?);
+    parts.authority = Some(Authority::try_from(authority)?);
+    parts.path_and_query = Some(path.unwrap_or_else(|| PathAndQuery::from_static("/")));
+    Ok(Uri::from_parts(parts)?)
 }
 
 /// HTTP/2's form: the authority in the target, no `Host`.
 fn to_http2(head: &mut Parts, scheme: &str, default_authority: &str) -> Result<(), Failure> {
     let host = head.headers.remove(header::HOST);
-    let authority = host.as_ref().and_then(|host| host.to_str().ok()).unwrap_or(default_authority);
-    let target = head.uri.path_and_query().map_or("/", |target| target.as_str()).to_owned();
-    let uri = Uri::builder().scheme(scheme).authority(authority).path_and_query(target).build();
-    head.uri =
-        uri.map_err(|_invalid| Failure::new(FailureKind::BadRequest, "the request target cannot be sent over HTTP/2"))?;
+    let authority = host.as_ref().map_or(default_authority.as_bytes(), HeaderValue::as_bytes);
+    let path = std::mem::take(&mut head.uri).into_parts().path_and_query;
+    head.uri = absolute(scheme, authority, path)
+        .map_err(|_invalid| Failure::new(FailureKind::BadRequest, "the request target cannot be sent over HTTP/2"))?;
     head.version = Version::HTTP_2;
-    head.headers.remove(header::CONNECTION);
-    head.headers.remove(header::UPGRADE);
+    if headers::has(&head.headers, &header::CONNECTION) {
+        head.headers.remove(header::CONNECTION);
+        head.headers.remove(header::UPGRADE);
+    }
     Ok(())
 }

@@ -5,7 +5,7 @@
 //! and a closed idle connection is where proxies in front of model servers lose the most, so `replay = "inference"`
 //! adds the POSTs that are known to be inference. The README lists them; a test holds the two together.
 
-use http::{HeaderMap, Method};
+use http::{HeaderMap, HeaderName, Method};
 
 use crate::config::settings::ReplayPolicy;
 
@@ -14,14 +14,18 @@ pub(super) fn is_permitted(policy: ReplayPolicy, method: &Method, path: &str, he
     match policy {
         ReplayPolicy::Never => false,
         ReplayPolicy::Reused => true,
-        ReplayPolicy::Idempotent => is_idempotent(method, headers),
-        ReplayPolicy::Inference => is_idempotent(method, headers) || (method == Method::POST && is_inference(path)),
+        ReplayPolicy::Idempotent => method.is_idempotent() || has_key(headers),
+        ReplayPolicy::Inference => {
+            method.is_idempotent() || (method == Method::POST && is_inference(path)) || has_key(headers)
+        }
     }
 }
 
-fn is_idempotent(method: &Method, headers: &HeaderMap) -> bool {
-    method.is_idempotent() || headers.contains_key("idempotency-key")
+fn has_key(headers: &HeaderMap) -> bool {
+    headers.contains_key(IDEMPOTENCY_KEY)
 }
+
+const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
 /// Paths that end so are inference, below whatever prefix.
 pub const INFERENCE_ENDINGS: &[&str] = &[

@@ -6,6 +6,7 @@ use std::{
     hash::{BuildHasher as _, Hasher as _, RandomState},
 };
 
+use bytes::Bytes;
 use http::HeaderValue;
 
 /// Longest id taken over from a client.
@@ -14,14 +15,15 @@ const LENGTH_MAX: usize = 128;
 /// A worker's source of ids.
 #[derive(Debug)]
 pub(super) struct RequestIds {
-    seed: u64,
+    /// The first half of each id.
+    seed: [u8; 16],
     next: Cell<u64>,
 }
 
 impl RequestIds {
     pub(super) fn new() -> Self {
         let random = || RandomState::new().build_hasher().finish();
-        Self { seed: random(), next: Cell::new(random()) }
+        Self { seed: hex(random()), next: Cell::new(random()) }
     }
 
     /// The client's id, or a new one.
@@ -36,9 +38,10 @@ impl RequestIds {
         let count = self.next.get();
         self.next.set(count.wrapping_add(1));
         let mut text = [0; 32];
-        write_hex(&mut text[..16], self.seed);
-        write_hex(&mut text[16..], count);
-        HeaderValue::from_bytes(&text).unwrap_or_else(|_| HeaderValue::from_static("unknown"))
+        text[..16].copy_from_slice(&self.seed);
+        text[16..].copy_from_slice(&hex(count));
+        // An id is cloned at once; bytes that only had one owner so far would allocate a second time for that.
+        HeaderValue::from_maybe_shared(Bytes::from_owner(text)).unwrap_or_else(|_| HeaderValue::from_static("unknown"))
     }
 }
 
@@ -46,11 +49,16 @@ fn is_usable(id: &[u8]) -> bool {
     (1..=LENGTH_MAX).contains(&id.len()) && id.iter().all(u8::is_ascii_graphic)
 }
 
-fn write_hex(target: &mut [u8], value: u64) {
-    for (index, digit) in target.iter_mut().enumerate() {
-        let nibble = (value >> (60 - 4 * index)) & 0xf;
-        *digit = b"0123456789abcdef"[nibble as usize];
+fn hex(value: u64) -> [u8; 16] {
+    let mut text = [0; 16];
+    for (pair, byte) in text.chunks_exact_mut(2).zip(value.to_be_bytes()) {
+        pair.copy_from_slice(&[digit(byte >> 4), digit(byte & 0xf)]);
     }
+    text
+}
+
+fn digit(nibble: u8) -> u8 {
+    b"0123456789abcdef"[usize::from(nibble)]
 }
 
 #[cfg(test)]
@@ -63,6 +71,7 @@ mod tests {
         let (first, second) = (ids.take_over(None), ids.take_over(None));
         assert_ne!(first, second);
         assert!(is_usable(first.as_bytes()) && first.len() == 32);
+        assert_eq!(&hex(0x0123_4567_89ab_cdef), b"0123456789abcdef");
     }
 
     #[test]

@@ -10,7 +10,7 @@ use tokio::io::copy_bidirectional;
 use super::{
     body::AnswerBody,
     exchange::{Exchange, Held},
-    headers,
+    headers::{self, Seen},
 };
 use crate::{
     net,
@@ -35,10 +35,11 @@ pub(super) fn open(
     exchange.answered(answer.status().as_u16(), true);
     let (mut head, ()) = answer.into_parts();
     let protocol = head.headers.get(header::UPGRADE).cloned();
-    headers::end_hop(&mut head.headers);
-    headers::edit(&mut head.headers, &held.service.service.settings.answer);
-    headers::disown(&mut head.headers);
-    headers::mark(&mut head.headers, exchange);
+    let seen = Seen::of(&head.headers);
+    headers::end_hop(&mut head.headers, seen);
+    let seen = headers::edit_answer(&mut head.headers, seen, &held.service.service.settings.answer);
+    headers::disown(&mut head.headers, seen);
+    headers::mark(&mut head.headers, seen, exchange);
     head.headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
     if let Some(protocol) = protocol {
         head.headers.insert(header::UPGRADE, protocol);

@@ -12,27 +12,26 @@ use super::{
 };
 use crate::{telemetry::FailureKind, upstream::lease::Interrupt};
 
-/// The slot that the request is to be sent to, with a place in it.
+/// Makes sure of the slot that the request is to be sent to, with a place in it; it may be another than the one that is
+/// held.
 ///
 /// # Errors
 /// The queue is full, the turn did not come in time, or the request's time is over.
-pub(super) async fn hold(courier: &mut Courier<'_>) -> Result<Held, Failure> {
+pub(super) async fn hold(courier: &mut Courier<'_>, held: &mut Held) -> Result<(), Failure> {
     loop {
-        let held = courier.held()?;
         let must_move = held.lease.is_retired() && (courier.has_begun || courier.queue_until.is_some());
         if !must_move {
             let is_in = !held.slot.table.turnstile.is_limited() || courier.exchange.has_place();
-            if is_in || Box::pin(enter(courier, &held)).await? {
+            if is_in || Box::pin(enter(courier, held)).await? {
                 courier.has_begun = true;
-                return Ok(held);
+                return Ok(());
             }
             if !held.lease.is_retired() {
                 continue; // The limit has changed meanwhile.
             }
         }
-        drop(held);
         courier.exchange.give_place_back();
-        courier.move_on()?;
+        *held = courier.move_on()?;
         courier.tried.clear();
     }
 }

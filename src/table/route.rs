@@ -4,8 +4,9 @@
 //! headers. Looking a request up costs one hash per label of its host and distinct prefix length, whatever the number of
 //! services.
 
-use std::collections::HashMap;
+use std::borrow::Cow;
 
+use fnv::FnvHashMap;
 use http::HeaderMap;
 
 use crate::config::settings::MatchRule;
@@ -13,26 +14,27 @@ use crate::config::settings::MatchRule;
 /// What routing looks at.
 #[derive(Clone, Copy, Debug)]
 pub struct RequestView<'a> {
-    /// Without port; any case.
-    pub host: &'a str,
+    /// As the client wrote it: with a port or without, in any case.
+    pub host: &'a [u8],
     /// Without query.
     pub path: &'a str,
     pub headers: &'a HeaderMap,
 }
 
-/// An index over the rules of a table.
+/// An index over the rules of a table. Its keys are the operator's, so nobody can make them collide, and a quick hash will
+/// do.
 #[derive(Debug, Default)]
 pub struct Routes {
-    hosts: HashMap<String, Paths>,
+    hosts: FnvHashMap<String, Paths>,
     /// By suffixes such as `.example.org` of `*.example.org`.
-    wildcards: HashMap<String, Paths>,
+    wildcards: FnvHashMap<String, Paths>,
     any_host: Paths,
 }
 
 /// The rules of one host, by path prefix.
 #[derive(Debug, Default)]
 struct Paths {
-    by_prefix: HashMap<String, Vec<Candidate>>,
+    by_prefix: FnvHashMap<String, Vec<Candidate>>,
     /// The distinct lengths of the prefixes, longest first.
     lengths: Vec<usize>,
 }
@@ -68,8 +70,8 @@ impl Routes {
     /// The index of the service that takes the request.
     pub fn find(&self, request: RequestView<'_>) -> Option<usize> {
         if !self.hosts.is_empty() || !self.wildcards.is_empty() {
-            let host = request.host.to_ascii_lowercase();
-            let host = host.strip_suffix('.').unwrap_or(&host);
+            let host = name_of(request.host);
+            let host = host.as_ref();
             if let Some(service) = self.hosts.get(host).and_then(|paths| paths.find(request)) {
                 return Some(service);
             }
@@ -87,6 +89,23 @@ impl Routes {
         }
         let mut dots = host.match_indices('.').filter(|(at, _)| *at > 0);
         dots.find_map(|(at, _)| self.wildcards.get(&host[at..])?.find(request))
+    }
+}
+
+/// The name in a `Host`, in lower case, without port and final dot.
+fn name_of(host: &[u8]) -> Cow<'_, str> {
+    let host = without_port(std::str::from_utf8(host).unwrap_or_default());
+    let host = host.strip_suffix('.').unwrap_or(host);
+    match host.bytes().any(|byte| byte.is_ascii_uppercase()) {
+        true => Cow::Owned(host.to_ascii_lowercase()),
+        false => Cow::Borrowed(host),
+    }
+}
+
+fn without_port(host: &str) -> &str {
+    match host.rfind(':') {
+        Some(colon) if !host[colon..].contains(']') => &host[..colon],
+        Some(_) | None => host,
     }
 }
 
@@ -144,7 +163,7 @@ mod tests {
     fn find(rules: &[MatchRule], host: &str, path: &str, headers: &[(&'static str, &str)]) -> Option<usize> {
         let headers: HeaderMap =
             headers.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect();
-        Routes::new(rules.iter()).find(RequestView { host, path, headers: &headers })
+        Routes::new(rules.iter()).find(RequestView { host: host.as_bytes(), path, headers: &headers })
     }
 
     #[test]
@@ -182,12 +201,22 @@ mod tests {
         for (host, path, service) in [
             ("A.Example.org", "/a", Some(2)),
             ("a.example.org.", "/a/x", Some(2)),
+            ("a.example.org.:80", "/a/x", Some(2)),
             ("a.example.org", "/other", Some(1)),
             ("x.b.example.org", "/", Some(3)),
             ("example.org", "/", None),
             ("other", "/long/prefix", Some(0)),
         ] {
             assert_eq!(find(&rules, host, path, &[]), service, "{host}{path}");
+        }
+    }
+
+    #[test]
+    fn hosts_are_looked_up_by_name() {
+        for (host, name) in
+            [("h", "h"), ("H.Test:80", "h.test"), ("h.", "h"), ("[::1]", "[::1]"), ("[::A]:80", "[::a]"), ("", "")]
+        {
+            assert_eq!(name_of(host.as_bytes()), name);
         }
     }
 

@@ -18,6 +18,7 @@ use bytes::Bytes;
 use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
+use smallvec::SmallVec;
 
 use super::{
     expectation::{Expectation, HeldBack},
@@ -93,7 +94,8 @@ struct Inner {
 
 struct State {
     incoming: Incoming,
-    kept: Vec<Bytes>,
+    /// Most bodies come in one piece.
+    kept: SmallVec<[Bytes; 1]>,
     kept_bytes: usize,
     kept_trailers: Option<HeaderMap>,
     keeping: bool,
@@ -116,7 +118,8 @@ struct State {
 /// One attempt's view of a request body.
 pub enum RequestBody {
     Empty,
-    Shared(Attempt),
+    /// Boxed, because the HTTP library hands a request on a dozen times before it is written.
+    Shared(Box<Attempt>),
 }
 
 /// A reader of a [`SharedBody`]. It holds the lease, so that a slot is not drained while a body is still sent to it.
@@ -137,7 +140,7 @@ impl SharedBody {
     pub fn new(incoming: Incoming, bounds: BodyBounds, budget: &Rc<ReplayBudget>) -> Self {
         let state = State {
             incoming,
-            kept: Vec::new(),
+            kept: SmallVec::new(),
             kept_bytes: 0,
             kept_trailers: None,
             keeping: bounds.kept_max > 0,
@@ -158,7 +161,7 @@ impl SharedBody {
     pub fn attempt(&self, lease: Lease, first_byte: Option<Duration>) -> RequestBody {
         let mut state = self.0.state.borrow_mut();
         state.attempt += 1;
-        RequestBody::Shared(Attempt {
+        RequestBody::Shared(Box::new(Attempt {
             body: self.clone(),
             attempt: state.attempt,
             position: 0,
@@ -166,7 +169,7 @@ impl SharedBody {
             waits: false,
             lease,
             first_byte,
-        })
+        }))
     }
 
     /// Reads nothing from the client until the expectation is fulfilled.
@@ -218,7 +221,7 @@ impl Inner {
     }
 
     fn forget(&self, state: &mut State) {
-        state.kept = Vec::new();
+        state.kept = SmallVec::new();
         self.budget.left.set(self.budget.left.get() + std::mem::take(&mut state.kept_bytes));
     }
 }

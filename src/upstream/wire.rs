@@ -13,7 +13,7 @@ use std::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
-    task::{Context, Poll, Waker},
+    task::{Context, Poll, Waker, ready},
 };
 
 use hyper::upgrade::Upgraded;
@@ -29,7 +29,8 @@ pub struct WireFacts {
     read: AtomicU64,
     /// An answer may still come: a write that fails is not told yet.
     holding: AtomicBool,
-    /// Who waits for a write that failed.
+    /// Somebody waits for a write that failed, and who.
+    is_held_up: AtomicBool,
     held_up: Mutex<Option<Waker>>,
 }
 
@@ -41,7 +42,11 @@ impl WireFacts {
 
     /// No answer is read any more: a write that failed is told from now on.
     pub(super) fn tell_write_failures(&self) {
-        if self.holding.swap(false, Relaxed)
+        if !self.holding.load(Relaxed) {
+            return;
+        }
+        self.holding.store(false, Relaxed);
+        if self.is_held_up.load(Relaxed)
             && let Some(waker) = self.held_up.lock().unwrap_or_else(PoisonError::into_inner).take()
         {
             waker.wake();
@@ -77,13 +82,13 @@ impl Wire {
 impl AsyncRead for Wire {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
-        let result = Pin::new(&mut self.stream).poll_read(cx, buf);
+        let result = ready!(Pin::new(&mut self.stream).poll_read(cx, buf));
         let bytes = buf.filled().len() - before;
         add(&self.facts.read, bytes);
-        if bytes == 0 && result.is_ready() {
+        if bytes == 0 {
             self.facts.tell_write_failures();
         }
-        result
+        Poll::Ready(result)
     }
 }
 
@@ -138,6 +143,7 @@ impl Wire {
     fn poll_broken(&self, cx: &Context<'_>) -> Poll<io::Result<usize>> {
         if self.facts.holding.load(Relaxed) {
             *self.facts.held_up.lock().unwrap_or_else(PoisonError::into_inner) = Some(cx.waker().clone());
+            self.facts.is_held_up.store(true, Relaxed);
             return Poll::Pending;
         }
         Poll::Ready(Err(self.broken.unwrap_or(io::ErrorKind::BrokenPipe).into()))

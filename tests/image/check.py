@@ -48,7 +48,7 @@ def context_is_complete(stages: list[recipe.Stage]) -> str:
 def versions_agree(stages: list[recipe.Stage]) -> str:
     """The builder is the pinned toolchain and of the same Debian as the final image."""
     toolchain = tomllib.loads((ROOT / "rust-toolchain.toml").read_text())["toolchain"]["channel"]
-    version, _, debian = stages[0].base.removeprefix("rust:").partition("-slim-")
+    version, _, debian = stages[0].base.removeprefix("rust:").partition("-")
     if toolchain != version and not toolchain.startswith(f"{version}."):
         raise Wrong(f"the builder has Rust {version}, rust-toolchain.toml says {toolchain}")
     if stages[-1].base != f"debian:{debian}-slim":

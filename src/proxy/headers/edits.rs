@@ -4,6 +4,7 @@
 
 use http::HeaderMap;
 
+use super::Seen;
 use crate::config::settings::HeaderEdits;
 
 /// Makes the edits. Costs nothing where there are none.
@@ -20,6 +21,15 @@ pub(in crate::proxy) fn edit(fields: &mut HeaderMap, edits: &HeaderEdits) {
     for (name, value) in &edits.add {
         fields.append(name, value.clone());
     }
+}
+
+/// Makes the edits in an answer; says what it has then.
+pub(in crate::proxy) fn edit_answer(fields: &mut HeaderMap, seen: Seen, edits: &HeaderEdits) -> Seen {
+    if edits.is_empty() {
+        return seen;
+    }
+    edit(fields, edits);
+    Seen::of(fields)
 }
 
 #[cfg(test)]

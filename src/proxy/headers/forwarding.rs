@@ -7,7 +7,7 @@ use std::net::IpAddr;
 
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
-use super::X_REQUEST_ID;
+use super::{Seen, X_REQUEST_ID, first};
 use crate::proxy::exchange::Exchange;
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
@@ -15,20 +15,27 @@ const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 
 /// Fields that tell of a client and are not written anew in any case.
-const TOLD: [&str; 4] = ["x-forwarded-port", "x-forwarded-prefix", "forwarded", "x-real-ip"];
+static TOLD: [HeaderName; 4] = [
+    HeaderName::from_static("x-forwarded-port"),
+    HeaderName::from_static("x-forwarded-prefix"),
+    header::FORWARDED,
+    HeaderName::from_static("x-real-ip"),
+];
 
 /// Sets what the upstream is to know of the client. Called after `end_hop`, so that a client cannot have it stripped.
-pub(in crate::proxy) fn set_forwarding(fields: &mut HeaderMap, exchange: &Exchange) {
+pub(in crate::proxy) fn set_forwarding(fields: &mut HeaderMap, seen: Seen, exchange: &Exchange) {
     let address = &exchange.client.address;
     fields.reserve(4);
     let scheme = if exchange.client.conn.is_tls() { HTTPS } else { HTTP };
     if exchange.peer_is_trusted {
         extend(fields, exchange.peer(), address, scheme);
     } else {
-        forget(fields);
+        if seen.has(Seen::TOLD) {
+            forget(fields);
+        }
         fields.insert(X_FORWARDED_FOR, address.clone());
         fields.insert(X_FORWARDED_PROTO, scheme);
-        if let Some(host) = fields.get(header::HOST).cloned() {
+        if let Some(host) = first(fields, &header::HOST).cloned() {
             fields.insert(X_FORWARDED_HOST, host);
         }
     }
@@ -40,19 +47,14 @@ const HTTPS: HeaderValue = HeaderValue::from_static("https");
 
 /// Drops what a stranger says of clients.
 fn forget(fields: &mut HeaderMap) {
-    // One look at the names is cheaper than a lookup for each field that hardly any request has.
-    let mut found = [const { None }; TOLD.len()];
-    for (place, name) in found.iter_mut().zip(fields.keys().filter(|name| TOLD.contains(&name.as_str()))) {
-        *place = Some(name.clone());
-    }
-    for name in found.into_iter().flatten() {
+    for name in &TOLD {
         fields.remove(name);
     }
 }
 
 /// Adds to what a trusted proxy says.
 fn extend(fields: &mut HeaderMap, peer: IpAddr, address: &HeaderValue, scheme: HeaderValue) {
-    let host = fields.get(header::HOST).cloned();
+    let host = first(fields, &header::HOST).cloned();
     if fields.contains_key(header::FORWARDED)
         && let Ok(element) = HeaderValue::from_bytes(&forwarded_element(peer, host.as_ref(), &scheme))
     {
@@ -160,8 +162,9 @@ mod tests {
 
     #[test]
     fn strangers_words_are_dropped() {
+        assert!(TOLD.iter().all(|name| Seen::kind(name) == Seen::TOLD));
         let told: Vec<_> =
-            TOLD.iter().map(|name| (*name, "x")).chain([("accept", "*/*"), ("x-real-ip", "y")]).collect();
+            TOLD.iter().map(|name| (name.as_str(), "x")).chain([("accept", "*/*"), ("x-real-ip", "y")]).collect();
         let mut map = fields(&told);
         forget(&mut map);
         assert_eq!(map.keys().collect::<Vec<_>>(), ["accept"]);

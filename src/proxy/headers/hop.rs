@@ -2,12 +2,17 @@
 
 use http::{HeaderMap, HeaderName, HeaderValue, Version, header};
 
+use super::{Seen, X_VERDIGRIS_SLOT, X_VERDIGRIS_TOKEN};
+
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 
 /// The protocol that a request asks to change to, if it may be passed on: HTTP/1.1 only, and never `h2c`, which would
 /// open a way around every later rule (RFC 9113 section 3.1).
-pub(in crate::proxy) fn upgrade_wanted(version: Version, fields: &HeaderMap) -> Option<HeaderValue> {
-    if version != Version::HTTP_11 || !names_token(fields, &header::CONNECTION, "upgrade") {
+pub(in crate::proxy) fn upgrade_wanted(version: Version, fields: &HeaderMap, seen: Seen) -> Option<HeaderValue> {
+    if !seen.has(Seen::CONNECTION_OPTIONS)
+        || version != Version::HTTP_11
+        || !names_token(fields, &header::CONNECTION, "upgrade")
+    {
         return None;
     }
     let wanted = fields.get(header::UPGRADE)?;
@@ -30,47 +35,36 @@ fn tokens<'a>(fields: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = 
 /// because trailers pass. What is said to this proxy alone (the preview's fields) ends with them.
 ///
 /// Over HTTP/1.1 a `TE` that is passed on needs a `Connection` that names it (RFC 9110 section 10.1.4), which is set here.
-pub(in crate::proxy) fn end_hop(fields: &mut HeaderMap) {
-    // One look at the names is cheaper than a lookup for each field that most messages do not have.
-    let mut found: [Option<HeaderName>; HOP_BY_HOP_MAX] = [const { None }; HOP_BY_HOP_MAX];
-    for (place, name) in found.iter_mut().zip(fields.keys().filter(|name| is_hop_by_hop(name))) {
-        *place = Some(name.clone());
+pub(in crate::proxy) fn end_hop(fields: &mut HeaderMap, seen: Seen) {
+    if !seen.has(Seen::HOP_BY_HOP) {
+        return;
     }
-    let mut takes_trailers = false;
-    for name in found.into_iter().flatten() {
-        if name == header::CONNECTION {
-            remove_named(fields);
-        }
-        let trailers = name == header::TE && names_token(fields, &header::TE, "trailers");
-        fields.remove(&name);
-        if trailers {
-            fields.insert(header::TE, HeaderValue::from_static("trailers"));
-            takes_trailers = true;
+    if seen.has(Seen::CONNECTION_OPTIONS) {
+        remove_named(fields);
+    }
+    let takes_trailers = seen.has(Seen::TE) && names_token(fields, &header::TE, "trailers");
+    for (kind, name) in &HOP_BY_HOP {
+        if seen.has(*kind) {
+            fields.remove(name);
         }
     }
     if takes_trailers {
+        fields.insert(header::TE, HeaderValue::from_static("trailers"));
         fields.insert(header::CONNECTION, HeaderValue::from_static("te"));
     }
 }
 
-/// As many as `is_hop_by_hop` knows; a map has each name once.
-const HOP_BY_HOP_MAX: usize = 9;
-
-fn is_hop_by_hop(name: &HeaderName) -> bool {
-    let known = [
-        "connection",
-        "keep-alive",
-        "proxy-connection",
-        "transfer-encoding",
-        "upgrade",
-        "te",
-        "http2-settings",
-        "x-verdigris-slot",
-        "x-verdigris-token",
-    ];
-    debug_assert_eq!(known.len(), HOP_BY_HOP_MAX);
-    known.contains(&name.as_str())
-}
+static HOP_BY_HOP: [(Seen, HeaderName); 9] = [
+    (Seen::CONNECTION, header::CONNECTION),
+    (Seen::KEEP_ALIVE, KEEP_ALIVE),
+    (Seen::PROXY_CONNECTION, HeaderName::from_static("proxy-connection")),
+    (Seen::TRANSFER_ENCODING, header::TRANSFER_ENCODING),
+    (Seen::UPGRADE, header::UPGRADE),
+    (Seen::TE, header::TE),
+    (Seen::HTTP2_SETTINGS, HeaderName::from_static("http2-settings")),
+    (Seen::X_VERDIGRIS_SLOT, X_VERDIGRIS_SLOT),
+    (Seen::X_VERDIGRIS_TOKEN, X_VERDIGRIS_TOKEN),
+];
 
 /// Removes what `Connection` names.
 fn remove_named(fields: &mut HeaderMap) {
@@ -109,7 +103,10 @@ pub(in crate::proxy) fn add_via(fields: &mut HeaderMap, received: Version) {
 }
 
 /// Joins cookie crumbs, which HTTP/1.1 has no other way to read (RFC 9113 section 8.2.3).
-pub(in crate::proxy) fn join_cookies(fields: &mut HeaderMap) {
+pub(in crate::proxy) fn join_cookies(fields: &mut HeaderMap, seen: Seen) {
+    if !seen.has(Seen::COOKIE) {
+        return;
+    }
     let crumbs = fields.get_all(header::COOKIE);
     if crumbs.iter().nth(1).is_none() {
         return;
@@ -121,12 +118,15 @@ pub(in crate::proxy) fn join_cookies(fields: &mut HeaderMap) {
 }
 
 /// The sender will close the connection after this message.
-pub(in crate::proxy) fn says_close(fields: &HeaderMap) -> bool {
-    names_token(fields, &header::CONNECTION, "close")
+pub(in crate::proxy) fn says_close(fields: &HeaderMap, seen: Seen) -> bool {
+    seen.has(Seen::CONNECTION_OPTIONS) && names_token(fields, &header::CONNECTION, "close")
 }
 
 /// How long the server says it keeps an idle connection: `Keep-Alive: timeout=5`.
-pub(in crate::proxy) fn keep_alive_timeout(fields: &HeaderMap) -> Option<std::time::Duration> {
+pub(in crate::proxy) fn keep_alive_timeout(fields: &HeaderMap, seen: Seen) -> Option<std::time::Duration> {
+    if !seen.has(Seen::KEEP_ALIVE) {
+        return None;
+    }
     tokens(fields, &KEEP_ALIVE).find_map(|token| {
         let (name, value) = token.split_once('=')?;
         let seconds = value.trim().parse().ok()?;
@@ -140,6 +140,9 @@ mod tests {
 
     #[test]
     fn hop_by_hop_fields_end_here() {
+        for (kind, name) in &HOP_BY_HOP {
+            assert!(Seen::kind(name) == *kind && Seen::HOP_BY_HOP.has(*kind), "{name}");
+        }
         let mut map = fields(&[
             ("connection", "close, X-Mine"),
             ("connection", "host, te"),
@@ -154,7 +157,8 @@ mod tests {
             ("x-verdigris-token", "s3cret"),
             ("accept", "*/*"),
         ]);
-        end_hop(&mut map);
+        let seen = Seen::of(&map);
+        end_hop(&mut map, seen);
         let mut left: Vec<_> = map.iter().map(|(name, value)| (name.as_str(), value.to_str().unwrap())).collect();
         left.sort_unstable();
         assert_eq!(left, [("accept", "*/*"), ("connection", "te"), ("host", "h"), ("te", "trailers")]);
@@ -169,20 +173,25 @@ mod tests {
             (Version::HTTP_11, &[("connection", "Upgrade"), ("upgrade", "websocket, h2c")], false),
             (Version::HTTP_11, &[("upgrade", "websocket")], false),
         ] {
-            assert_eq!(upgrade_wanted(version, &fields(list)).is_some(), wanted, "{list:?}");
+            let fields = fields(list);
+            assert_eq!(upgrade_wanted(version, &fields, Seen::of(&fields)).is_some(), wanted, "{list:?}");
         }
     }
 
     #[test]
     fn cookie_crumbs_are_joined() {
         let mut map = fields(&[("cookie", "a=1"), ("cookie", "b=2")]);
-        join_cookies(&mut map);
+        let seen = Seen::of(&map);
+        join_cookies(&mut map, seen);
         assert_eq!(map.get_all("cookie").iter().collect::<Vec<_>>(), ["a=1; b=2"]);
     }
 
     #[test]
     fn keep_alive_is_read() {
-        let seconds = |value| keep_alive_timeout(&fields(&[("keep-alive", value)])).map(|limit| limit.as_secs());
+        let seconds = |value| {
+            let fields = fields(&[("keep-alive", value)]);
+            keep_alive_timeout(&fields, Seen::of(&fields)).map(|limit| limit.as_secs())
+        };
         assert_eq!(seconds("max=3, Timeout=5"), Some(5));
         assert_eq!(seconds("timeout=x"), None);
     }

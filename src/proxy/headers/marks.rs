@@ -2,30 +2,32 @@
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-use super::{X_REQUEST_ID, X_VERDIGRIS_SLOT};
+use super::{Seen, X_REQUEST_ID, X_VERDIGRIS_SLOT};
 use crate::proxy::exchange::Exchange;
 
 const X_VERDIGRIS_VERSION: HeaderName = HeaderName::from_static("x-verdigris-version");
 const X_VERDIGRIS_ERROR: HeaderName = HeaderName::from_static("x-verdigris-error");
 
 /// Marks an answer with the slot and version that it comes from, and the request's id.
-pub(in crate::proxy) fn mark(fields: &mut HeaderMap, exchange: &Exchange) {
-    fields.reserve(3);
+pub(in crate::proxy) fn mark(fields: &mut HeaderMap, seen: Seen, exchange: &Exchange) {
     exchange.with_held(|held| {
         fields.insert(X_VERDIGRIS_SLOT, HeaderValue::from_static(held.slot.table.slot.as_str()));
         match &held.slot.table.version {
             Some(version) => {
                 fields.insert(X_VERDIGRIS_VERSION, version.clone());
             }
-            None => {
+            None if seen.has(Seen::X_VERDIGRIS_VERSION) => {
                 fields.remove(X_VERDIGRIS_VERSION);
             }
+            None => {}
         }
     });
     fields.insert(X_REQUEST_ID, exchange.request_id.clone());
 }
 
 /// An upstream's answer must not pass for one of the proxy's own.
-pub(in crate::proxy) fn disown(fields: &mut HeaderMap) {
-    fields.remove(X_VERDIGRIS_ERROR);
+pub(in crate::proxy) fn disown(fields: &mut HeaderMap, seen: Seen) {
+    if seen.has(Seen::X_VERDIGRIS_ERROR) {
+        fields.remove(X_VERDIGRIS_ERROR);
+    }
 }

@@ -8,16 +8,18 @@ mod edits;
 mod forwarding;
 mod hop;
 mod marks;
+mod seen;
 #[cfg(test)]
 mod testing;
 mod text;
 
 use http::HeaderName;
 
-pub(super) use edits::edit;
+pub(super) use edits::{edit, edit_answer};
 pub(super) use forwarding::{client_behind, set_forwarding};
 pub(super) use hop::{add_via, end_hop, join_cookies, keep_alive_timeout, says_close, upgrade_wanted};
 pub(super) use marks::{disown, mark};
+pub(super) use seen::{Seen, first, has};
 pub(super) use text::in_text;
 
 pub(super) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");

@@ -97,17 +97,20 @@ impl LeaseCount {
         open
     }
 
-    /// Ends a unary lease, on the shard it was taken on. The last thing its holder does with the slot.
-    pub fn release(&self, shard: usize) {
+    /// Ends a unary lease, on the shard it was taken on. The last thing its holder does with the slot. False if the
+    /// generation cannot be drained yet, for its shard has others or is not retired; who retires it looks for himself.
+    /// So nobody need look at the other workers' cache lines after each request.
+    pub fn release(&self, shard: usize) -> bool {
         // Release: who sees the lease ended also sees all that was done under it.
         let before = self.shards[shard].word.fetch_sub(1, Release);
         debug_assert_ne!(before & !RETIRED, 0, "a lease ends once");
+        before == RETIRED | 1
     }
 
-    /// Ends a lease of any kind, on the shard it was taken on.
-    pub fn release_as(&self, shard: usize, kind: LeaseKind) {
+    /// Ends a lease of any kind, on the shard it was taken on; see [`release`](Self::release).
+    pub fn release_as(&self, shard: usize, kind: LeaseKind) -> bool {
         self.reclassify(shard, kind, LeaseKind::Unary);
-        self.release(shard);
+        self.release(shard)
     }
 
     /// Changes the kind of a lease, on the shard it was taken on.

@@ -22,6 +22,20 @@ fn a_retired_count_drains_once_and_for_all() {
     assert!(!count.try_acquire(0) && count.is_drained());
 }
 
+/// Fails when: the end of a shard's last lease is not told, so that nobody looks whether the generation is drained.
+#[test]
+fn who_ends_the_last_lease_of_a_retired_shard_is_told() {
+    let count = LeaseCount::new(2);
+    assert!(count.try_acquire(0) && count.try_acquire(0) && count.try_acquire(0) && count.try_acquire(1));
+    assert!(!count.release(0), "it is open; who retires it looks for himself");
+    count.retire();
+    assert!(!count.release(0), "the shard has another");
+    assert!(count.release_as(0, LeaseKind::Unary));
+    assert!(!count.is_drained(), "the other shard has one");
+    assert!(count.release(1));
+    assert!(count.is_drained());
+}
+
 #[test]
 fn a_late_request_does_not_make_the_verdict_flicker() {
     let count = LeaseCount::new(1);

@@ -328,8 +328,9 @@ impl Drop for Lease {
             return;
         }
         let entry = entries.remove(self.key);
-        entry.tenure.count.release_as(self.ledger.worker, entry.kind);
-        entry.tenure.wake_if_drained();
+        if entry.tenure.count.release_as(self.ledger.worker, entry.kind) {
+            entry.tenure.wake_if_drained();
+        }
     }
 }
 

@@ -110,8 +110,8 @@ impl Checkout {
         self.reused
     }
 
-    pub(super) fn facts(&self) -> Arc<WireFacts> {
-        self.link.facts.clone()
+    pub(super) fn facts(&self) -> &WireFacts {
+        &self.link.facts
     }
 
     /// Gives the request to the connection at once.

@@ -166,8 +166,8 @@ impl Stream {
         self.reused
     }
 
-    pub(super) fn facts(&self) -> Arc<WireFacts> {
-        self.conn.facts.clone()
+    pub(super) fn facts(&self) -> &WireFacts {
+        &self.conn.facts
     }
 
     /// Gives the request to the connection at once.

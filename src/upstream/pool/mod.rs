@@ -108,14 +108,26 @@ impl Pool {
         self.place.target()
     }
 
+    /// A connection that is there already and needs no second look, which is what most requests get.
+    pub fn kept(&self, choice: Choice, now: Instant) -> Option<Conn> {
+        match (&self.kind, choice) {
+            (Kind::H1(idle), Choice::Kept) => idle.take(now).map(Conn::H1),
+            (Kind::H2(shared), Choice::Kept | Choice::Checked) => shared.take().map(Conn::H2),
+            _ => None,
+        }
+    }
+
     /// A connection: an idle one if that will do, else a new one. For `wait` after the address began to refuse
     /// connections, one caller at a time tries.
     ///
     /// # Errors
     /// As [`ConnectError`] says; nothing was sent. Dropping the future gives the attempt up.
     pub async fn checkout(&self, choice: Choice, now: Instant, wait: Duration) -> Result<Conn, ConnectError> {
-        if choice != Choice::Fresh
-            && let Some(conn) = self.take(choice, now).await
+        if let Some(conn) = self.kept(choice, now) {
+            return Ok(conn);
+        }
+        if choice == Choice::Checked
+            && let Some(conn) = self.checked(now).await
         {
             return Ok(conn);
         }
@@ -123,19 +135,15 @@ impl Pool {
         Box::pin(self.connect(choice, wait)).await
     }
 
-    /// A connection that is there already and will do.
-    async fn take(&self, choice: Choice, now: Instant) -> Option<Conn> {
-        match &self.kind {
-            Kind::H1(idle) => {
-                while let Some(conn) = idle.take(now) {
-                    if choice == Choice::Kept || conn.is_untouched().await {
-                        return Some(Conn::H1(conn));
-                    }
-                }
-                None
+    /// A connection that is there already and was looked at once more.
+    async fn checked(&self, now: Instant) -> Option<Conn> {
+        let Kind::H1(idle) = &self.kind else { return None };
+        while let Some(conn) = idle.take(now) {
+            if conn.is_untouched().await {
+                return Some(Conn::H1(conn));
             }
-            Kind::H2(shared) => shared.take().map(Conn::H2),
         }
+        None
     }
 
     async fn connect(&self, choice: Choice, wait: Duration) -> Result<Conn, ConnectError> {
@@ -268,8 +276,16 @@ impl Conn {
         request: Request<RequestBody>,
     ) -> impl Future<Output = Result<Response<Incoming>, SendError>> {
         match self {
-            Conn::H1(conn) => Sending::new(true, conn.facts(), || Sent::H1 { sent: conn.send(request) }),
-            Conn::H2(stream) => Sending::new(false, stream.facts(), || Sent::H2 { sent: stream.send(request) }),
+            Conn::H1(conn) => {
+                let before = conn.facts().snapshot();
+                let sent = Sent::H1 { sent: conn.send(request) };
+                Sending { sent, facts: conn.facts(), before, has_wire_alone: true }
+            }
+            Conn::H2(stream) => {
+                let before = stream.facts().snapshot();
+                let sent = Sent::H2 { sent: stream.send(request) };
+                Sending { sent, facts: stream.facts(), before, has_wire_alone: false }
+            }
         }
     }
 

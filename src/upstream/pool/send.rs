@@ -3,7 +3,6 @@
 use std::{
     error::Error as _,
     pin::Pin,
-    sync::Arc,
     task::{Context, Poll, ready},
 };
 
@@ -42,12 +41,13 @@ impl<F: Future<Output = Result<Response<Incoming>, TrySendError<Request<RequestB
 
 pin_project! {
     /// A request that was given to its connection. Not an `async fn`, which would have room for all of it twice.
-    pub(super) struct Sending<H1, H2> {
+    pub(super) struct Sending<'c, H1, H2> {
         #[pin]
-        sent: Sent<H1, H2>,
-        facts: Arc<WireFacts>,
-        before: (u64, u64),
-        has_wire_alone: bool,
+        pub(super) sent: Sent<H1, H2>,
+        pub(super) facts: &'c WireFacts,
+        // What the wire had seen before it was sent.
+        pub(super) before: (u64, u64),
+        pub(super) has_wire_alone: bool,
     }
 }
 
@@ -59,14 +59,7 @@ pin_project! {
     }
 }
 
-impl<H1: Answer, H2: Answer> Sending<H1, H2> {
-    /// Notes what the wire has seen, then sends.
-    pub(super) fn new(has_wire_alone: bool, facts: Arc<WireFacts>, send: impl FnOnce() -> Sent<H1, H2>) -> Self {
-        Self { before: facts.snapshot(), sent: send(), facts, has_wire_alone }
-    }
-}
-
-impl<H1: Answer, H2: Answer> Future for Sending<H1, H2> {
+impl<H1: Answer, H2: Answer> Future for Sending<'_, H1, H2> {
     type Output = Result<Response<Incoming>, SendError>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
