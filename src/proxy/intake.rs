@@ -99,7 +99,7 @@ impl Intake {
                 tokio::time::sleep(PAUSE).await;
                 continue;
             }
-            let Some(place) = place(survey, here) else {
+            let Some(place) = place(&survey, here) else {
                 self.wait_for_room().await;
                 continue;
             };
@@ -124,7 +124,7 @@ impl Intake {
     /// Places the clients that wait in the kernel's queue; closing the socket would reset them.
     pub(super) async fn take_the_rest(&self) {
         while self.workers.iter().any(|worker| !worker.has_ended()) {
-            let Some(place) = place(self.survey(None), None) else {
+            let Some(place) = place(&self.survey(None), None) else {
                 self.wait_for_room().await;
                 continue;
             };
@@ -163,7 +163,7 @@ impl Intake {
 }
 
 /// `None` if the worker has filled up or ended meanwhile, or there was none.
-fn place<'a>(survey: Survey<'a>, here: Option<&'a Rc<Worker>>) -> Option<Place<'a>> {
+fn place<'a>(survey: &Survey<'a>, here: Option<&'a Rc<Worker>>) -> Option<Place<'a>> {
     let next = survey.next?;
     match here {
         Some(here) if Arc::ptr_eq(here.standing(), next.standing()) => Some(Place::Here(here)),
