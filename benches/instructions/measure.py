@@ -18,7 +18,8 @@ QUESTION = b'{"inputs":[{"name":"x","shape":[1,4],"datatype":"FP32","data":[5.1,
 TOKENS = 1000
 H1, H2 = ['--h1', '-c8'], ['-c4', '-m8']
 # name: what h2load is told, the path, and whether it is a POST. A POST that may not be sent again has a row of its own,
-# because the connection that it goes out on is looked at once more.
+# because the connection that it goes out on is looked at once more. "connection" is one with a single GET, from accept
+# to close. Those without a tuple have clients of their own.
 WORKLOADS = {
     'GET':              (H1, '/h1/small', False),
     'POST, inference':  (H1, '/h1/v2/models/iris/infer', True),
@@ -26,7 +27,9 @@ WORKLOADS = {
     'h2c in, h1 out':   (H2, '/h1/small', False),
     'h2c in, h2c out':  (H2, '/h2/small', False),
     'SSE token':        None,
+    'connection':       None,
 }
+AT_ONCE = 8
 
 NGINX = '''
 worker_processes 1; daemon off; pid {dir}/nginx.pid; error_log {dir}/nginx.log crit;
@@ -139,6 +142,18 @@ def requests(port, workload, number, body):
         sys.exit(f'not every request was answered:\n{done}')
 
 
+def connections(port, number):
+    """Connections with one request each, some at once."""
+    for _ in range(number // AT_ONCE):
+        clients = [socket.create_connection(('127.0.0.1', port)) for _ in range(AT_ONCE)]
+        for client in clients:
+            client.sendall(b'GET /h1/small HTTP/1.1\r\nhost: bench\r\nconnection: close\r\n\r\n')
+        for client in clients:
+            with client, client.makefile('rb') as answer:
+                if not answer.read().startswith(b'HTTP/1.1 200 '):
+                    sys.exit('not every connection was answered')
+
+
 def wait_until_serving(port, process):
     for _ in range(600):
         try:
@@ -186,11 +201,16 @@ def measure(options, binary, scratch):
         wait_until_serving(ports['listen'], proxy)
         print(f'{"":18}{"instructions":>14}')
         for name in options.workloads or WORKLOADS:
-            if WORKLOADS[name] is None:
+            number = options.requests
+            if name == 'SSE token':
                 tokens.stream(ports['listen'], lambda: cut(proxy))
                 number = TOKENS
+            elif name == 'connection':
+                connections(ports['listen'], 200)
+                cut(proxy)
+                connections(ports['listen'], number)
+                cut(proxy)
             else:
-                number = options.requests
                 requests(ports['listen'], WORKLOADS[name], 200, paths['question'])
                 cut(proxy)
                 requests(ports['listen'], WORKLOADS[name], number, paths['question'])

@@ -84,7 +84,11 @@ impl Signals {
 
 /// Ends in order: not ready → no new clients → what runs finishes → control and admin end. Things end when they are
 /// empty; only a configured deadline or a second signal cuts.
-pub(super) async fn shut_down(parts: Parts, mut stopped: watch::Receiver<Stop>, mut signalled: watch::Receiver<Stop>) {
+pub(super) async fn shut_down(
+    mut parts: Parts,
+    mut stopped: watch::Receiver<Stop>,
+    mut signalled: watch::Receiver<Stop>,
+) {
     let shutdown = parts.settings.proxy.shutdown.clone();
     let at_once = shutdown.delay.is_zero();
     if at_once {
@@ -98,8 +102,7 @@ pub(super) async fn shut_down(parts: Parts, mut stopped: watch::Receiver<Stop>, 
         _ = delayed => {}
         () = until(&mut stopped, &mut signalled, Stop::Now) => {}
     }
-    parts.acceptor.take_the_rest().await;
-    drop(parts.acceptor);
+    parts.acceptor.close().await;
     if !at_once {
         announce(&parts.workers).await;
     }

@@ -114,7 +114,7 @@ async fn run(prepared: Prepared, mut stopped: watch::Receiver<Stop>, ready: &Rea
         Ok(signals) => signals,
         Err(error) => return refuse(anyhow::Error::new(error).context("signals cannot be listened to")),
     };
-    let parts = match build(prepared).await {
+    let mut parts = match build(prepared).await {
         Ok(parts) => parts,
         Err(error) => return refuse(error),
     };
@@ -191,8 +191,7 @@ async fn build(prepared: Prepared) -> anyhow::Result<Parts> {
         taps,
     })
     .await?;
-    let acceptor = Acceptor::new(prepared.proxy, workers.clone(), settings.proxy.limits.connections_max)
-        .context("the proxy's listener cannot be used")?;
+    let acceptor = Acceptor::new(prepared.proxy, workers.clone(), settings.proxy.limits.connections_max);
     let watcher = config::Watcher::start(&prepared.config, &prepared.loaded.hash)
         .with_context(|| format!("{} cannot be watched", prepared.config.display()))?;
     let (watching, listeners) = (handle.clone(), prepared.tls.clone());

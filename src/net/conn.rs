@@ -43,6 +43,8 @@ pub struct ClientConn {
     is_http2: AtomicBool,
     is_tls: AtomicBool,
     must_linger: AtomicBool,
+    /// Its stream has refused a head.
+    has_refused: AtomicBool,
     /// Since when the client takes nothing of what is written, in milliseconds of the patrol's clock; or `NOT_BLOCKED`.
     blocked_since_ms: AtomicU64,
     /// The stream is to try a write, whatever it knows.
@@ -88,6 +90,7 @@ impl ClientConn {
             is_http2: AtomicBool::new(false),
             is_tls: AtomicBool::new(false),
             must_linger: AtomicBool::new(false),
+            has_refused: AtomicBool::new(false),
             blocked_since_ms: AtomicU64::new(NOT_BLOCKED),
             try_write: AtomicBool::new(false),
             stalled: AtomicBool::new(false),
@@ -314,6 +317,14 @@ impl ClientConn {
     pub(super) fn blocked_for_ms(&self) -> Option<u64> {
         let since = Some(self.blocked_since_ms.load(Relaxed)).filter(|since| *since != NOT_BLOCKED)?;
         Some(self.clock.load(Relaxed).saturating_sub(since))
+    }
+
+    pub(super) fn note_refusal(&self) {
+        self.has_refused.store(true, Relaxed);
+    }
+
+    pub(super) fn has_refused(&self) -> bool {
+        self.has_refused.load(Relaxed)
     }
 
     pub(super) fn lingers(&self) -> bool {

@@ -80,6 +80,11 @@ impl Downstream {
         self.refused
     }
 
+    fn refuse(&mut self, kind: FailureKind) {
+        self.refused = Some(kind);
+        self.conn.note_refusal();
+    }
+
     /// What is said now goes to the client.
     pub(super) fn speak(&mut self) {
         self.refused = None;
@@ -123,7 +128,7 @@ impl Downstream {
         if self.conn.doing() == Doing::Head && self.head.is_open() {
             if let Err(fault) = self.head.feed(bytes) {
                 tracing::debug!(?fault, client = %self.conn.peer, "A request head is refused.");
-                self.refused = Some(FailureKind::BadRequest);
+                self.refuse(FailureKind::BadRequest);
                 return Err(io::ErrorKind::InvalidData.into());
             }
             let Some(end) = self.head.end() else { return Ok(()) };
@@ -157,7 +162,7 @@ impl Downstream {
         }
         let Some(kind) = automatic(bytes) else { return false };
         let (lines, bytes) = self.head.extent();
-        self.refused = Some(self.limits.judge(kind, lines, bytes, self.head.end().is_some()));
+        self.refuse(self.limits.judge(kind, lines, bytes, self.head.end().is_some()));
         true
     }
 
@@ -271,7 +276,8 @@ impl AsyncWrite for Downstream {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.refused.is_some() {
+        // HTTP/1.1 in clear is shut down only to be closed next, or to linger: both send the FIN themselves.
+        if self.refused.is_some() || self.conn.is_http1() && self.is_in_clear() {
             return Poll::Ready(Ok(()));
         }
         self.stream()?.poll_shutdown(cx)

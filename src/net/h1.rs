@@ -20,6 +20,7 @@ use hyper_util::rt::TokioIo;
 use tokio::io::AsyncWriteExt as _;
 
 use super::{
+    ConnRules,
     abort::Abortable,
     conn::Doing,
     downstream::Downstream,
@@ -39,7 +40,7 @@ struct Resting<S> {
 pub(super) async fn serve_h1<S, B>(
     stream: Downstream,
     service: S,
-    builder: &Builder,
+    rules: &ConnRules,
     watched: &Watched,
     refusals: &impl Refusals,
 ) where
@@ -50,13 +51,10 @@ pub(super) async fn serve_h1<S, B>(
     let (mut resting, mut order) = (Resting { stream, service }, None);
     loop {
         let Resting { stream, service } = resting;
-        // What the end of a TLS stream means cannot be asked of the socket: there it is the client's end.
-        let mut builder = builder.clone();
-        builder.half_close(stream.is_in_clear());
-        let spell = spell(&builder, stream, service, order, watched, refusals);
+        let spell = spell(rules.h1(stream.is_in_clear()), stream, service, order, watched, refusals);
         // An HTTP/2 connection is ended stream by stream, each in a task of its own; this one as a whole.
         let Some(Some(rest)) = Abortable::new(spell).await else { return };
-        resting = rest;
+        resting = *rest;
         order = until_word(&resting.stream, watched).await;
         if order == Some(Order::Sever) {
             return;
@@ -64,7 +62,7 @@ pub(super) async fn serve_h1<S, B>(
     }
 }
 
-/// Serves requests until the connection ends, or rests. Not an `async fn`, which would have room for hyper's part twice.
+/// Serves requests until the connection ends, or rests; what is left is boxed, because most connections leave nothing. Not an `async fn`, which would have room for hyper's part twice.
 fn spell<S, B>(
     builder: &Builder,
     stream: Downstream,
@@ -72,7 +70,7 @@ fn spell<S, B>(
     order: Option<Order>,
     watched: &Watched,
     refusals: &impl Refusals,
-) -> impl Future<Output = Option<Resting<S>>>
+) -> impl Future<Output = Option<Box<Resting<S>>>>
 where
     S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + 'static,
     B: Body<Data = Bytes> + 'static,
@@ -114,6 +112,9 @@ where
                 Err(Order::Finish | Order::Expire) => Pin::new(&mut conn).graceful_shutdown(),
             }
         }
+        if !rests && timed_out.is_none() && !watched.conn.has_refused() {
+            return None;
+        }
         let parts = conn.into_parts()?;
         let stream = parts.io.into_inner();
         if rests {
@@ -123,7 +124,7 @@ where
                 return None;
             }
             watched.conn.set_resting(true);
-            return Some(Resting { stream, service: parts.service });
+            return Some(Box::new(Resting { stream, service: parts.service }));
         }
         if let Some(kind) = timed_out.or(stream.refused()) {
             watched.conn.must_linger();

@@ -47,14 +47,14 @@ impl Talk {
         let rules = Rc::new(ConnRules::new(Arc::new(clients), None, Registry::new(1).unwrap()));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-        let (stream, _peer) = listener.accept().await.unwrap();
+        let (stream, peer) = listener.accept().await.unwrap();
         let started = Instant::now();
         let patrol = Patrol::new(started);
         let seen: Rc<RefCell<Option<Arc<ClientConn>>>> = Rc::default();
         let served = tokio::task::spawn_local({
             let (patrol, seen) = (patrol.clone(), seen.clone());
             async move {
-                serve(stream, rules, patrol, &Nobody, |conn| {
+                serve(stream, peer.ip(), rules, patrol, &Nobody, |conn| {
                     *seen.borrow_mut() = Some(conn.clone());
                     service_fn(move |request: Request<Incoming>| answer(conn.clone(), request))
                 })

@@ -1,8 +1,13 @@
 //! Listening sockets.
 
-use std::{io, net::SocketAddr};
+use std::{
+    io,
+    net::{SocketAddr, TcpStream},
+    os::fd::{AsFd as _, OwnedFd},
+};
 
 use socket2::{Domain, Protocol, Socket, Type};
+use tokio::io::Interest;
 
 /// Connections that may wait for `accept`; the kernel lowers it to its own limit.
 const BACKLOG: i32 = 4096;
@@ -30,7 +35,86 @@ fn open(address: SocketAddr) -> io::Result<std::net::TcpListener> {
     // Lets a restart bind while connections of the old process linger in TIME_WAIT; never shares a live port.
     socket.set_reuse_address(true)?;
     socket.bind(&address.into())?;
+    // Small answers must not wait for one another. Accepted sockets inherit it, which saves each of them a system call.
+    socket.set_tcp_nodelay(true)?;
     socket.listen(BACKLOG)?;
     socket.set_nonblocking(true)?;
     Ok(socket.into())
+}
+
+/// A listening socket whose clients are unknown to any runtime: the thread that is to serve one is the first that
+/// registers it.
+#[derive(Debug)]
+pub struct Listener(mio::net::TcpListener);
+
+impl Listener {
+    /// The socket must not block.
+    pub fn new(listener: std::net::TcpListener) -> Self {
+        Self(mio::net::TcpListener::from_std(listener))
+    }
+
+    /// Takes a client from the kernel's queue. Its socket does not block.
+    ///
+    /// # Errors
+    /// `WouldBlock`: none waits. Others as `accept(2)` has them.
+    pub fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
+        let (stream, peer) = self.0.accept()?;
+        Ok((stream.into(), peer))
+    }
+
+    /// Looks out for clients on this thread's runtime; several threads may.
+    ///
+    /// # Errors
+    /// No descriptor is free, or the runtime's driver takes no more.
+    pub fn lookout(&self) -> io::Result<Lookout<'_>> {
+        let descriptor: OwnedFd = self.0.as_fd().try_clone_to_owned()?;
+        Ok(Lookout { listener: self, readiness: tokio::net::TcpStream::from_std(descriptor.into())? })
+    }
+}
+
+/// A listening socket that is registered with a runtime.
+#[derive(Debug)]
+pub struct Lookout<'a> {
+    listener: &'a Listener,
+    /// The listening socket once more. It is a stream in name only, because the runtime's listener would register each
+    /// client that it accepts.
+    readiness: tokio::net::TcpStream,
+}
+
+impl Lookout<'_> {
+    /// Returns when a client may be waiting. Cancel-safe.
+    ///
+    /// # Errors
+    /// The runtime is at its end.
+    pub async fn client(&self) -> io::Result<()> {
+        self.readiness.readable().await
+    }
+
+    /// Takes a client from the kernel's queue, see [`Listener::accept`]; `WouldBlock` as long as the runtime knows of none.
+    ///
+    /// # Errors
+    /// As [`Listener::accept`].
+    pub fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
+        self.readiness.try_io(Interest::READABLE, || self.listener.accept())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Fails when: `open` leaves TCP_NODELAY out, or `accept` hands out sockets that block.
+    #[tokio::test]
+    async fn clients_are_accepted_with_everything_set() {
+        let listener = Listener::new(bind("127.0.0.1:0".parse().unwrap(), "test").unwrap());
+        assert_eq!(listener.accept().unwrap_err().kind(), io::ErrorKind::WouldBlock);
+        let client = TcpStream::connect(listener.0.local_addr().unwrap()).unwrap();
+        let lookout = listener.lookout().unwrap();
+        lookout.client().await.unwrap();
+        let (accepted, peer) = lookout.accept().unwrap();
+        assert_eq!(peer, client.local_addr().unwrap());
+        assert!(accepted.nodelay().unwrap());
+        assert!(Socket::from(accepted).nonblocking().unwrap());
+        assert_eq!(lookout.accept().unwrap_err().kind(), io::ErrorKind::WouldBlock);
+    }
 }

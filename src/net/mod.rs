@@ -35,7 +35,7 @@ pub use conn::ClientConn;
 pub use downstream::cut_upgraded;
 pub use flat::poll_write_pieces;
 pub use gather::{Gathered, Pushing};
-pub use listen::{BindError, bind};
+pub use listen::{BindError, Listener, Lookout, bind};
 pub use moment::moment;
 pub use patrol::Patrol;
 pub use refusal::Refusals;

@@ -3,11 +3,13 @@
 use std::{
     convert::Infallible,
     future::poll_fn,
+    io::{self, Read as _},
+    mem::MaybeUninit,
     net::IpAddr,
     pin::{Pin, pin},
     rc::Rc,
     sync::Arc,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
@@ -20,7 +22,11 @@ use hyper::{
     service::Service,
 };
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::{io::AsyncReadExt as _, net::TcpStream};
+use socket2::SockRef;
+use tokio::{
+    io::{AsyncRead as _, ReadBuf},
+    net::TcpStream,
+};
 
 use super::{
     ClientConn, Patrol,
@@ -40,6 +46,9 @@ use crate::{config::settings::ClientRules, telemetry::Registry};
 /// The client connection preface of HTTP/2 (RFC 9113 section 3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
+/// Read at first; more than most heads have.
+const EARLY_BYTES: usize = 4096;
+
 const STREAM_WINDOW_BYTES: u32 = 1024 * 1024;
 /// Deliberately far below what the upstream side has: a client's flood of tiny frames shall end its own connection.
 const CONNECTION_WINDOW_BYTES: u32 = 16 * 1024 * 1024;
@@ -53,6 +62,7 @@ pub struct ConnRules {
     pub(super) tls: Option<ServerTls>,
     pub(super) registry: Registry,
     h1: http1::Builder,
+    h1_over_tls: http1::Builder,
     h2: http2::Builder<LocalExec>,
     head: HeadLimits,
 }
@@ -82,6 +92,9 @@ impl ConnRules {
             // 100 is hyper's own limit, and naming it would put the parsed headers on the heap.
             h1.max_headers(limits.headers_max);
         }
+        // What the end of a TLS stream means cannot be asked of the socket: there it is the client's end.
+        let mut h1_over_tls = h1.clone();
+        h1_over_tls.half_close(false);
         let mut h2 = http2::Builder::new(LocalExec);
         h2.timer(TokioTimer::new())
             .auto_date_header(true)
@@ -92,7 +105,11 @@ impl ConnRules {
             .keep_alive_interval(PING_INTERVAL)
             .keep_alive_timeout(PING_INTERVAL);
         let head = HeadLimits { bytes_max: limits.header_bytes_max, fields_max: limits.headers_max };
-        Self { clients, tls, registry, h1, h2, head }
+        Self { clients, tls, registry, h1, h1_over_tls, h2, head }
+    }
+
+    pub(super) fn h1(&self, in_clear: bool) -> &http1::Builder {
+        if in_clear { &self.h1 } else { &self.h1_over_tls }
     }
 
     /// The same with other rules for clients.
@@ -108,9 +125,11 @@ impl ConnRules {
     }
 }
 
-/// Serves one client connection to its end. Dropping the future closes it at once.
+/// Serves one client connection to its end. `peer` is the address that it was accepted from. Dropping the future closes
+/// it at once.
 pub async fn serve<M, S, B>(
     stream: TcpStream,
+    peer: IpAddr,
     rules: Rc<ConnRules>,
     patrol: Rc<Patrol>,
     refusals: &impl Refusals,
@@ -122,10 +141,7 @@ pub async fn serve<M, S, B>(
     B: Body<Data = Bytes> + 'static,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    let Ok(peer) = stream.peer_addr() else {
-        return; // The client is gone already.
-    };
-    let mut watched = patrol.watch(peer.ip().to_canonical());
+    let mut watched = patrol.watch(peer.to_canonical());
     let Some(Opened { mut stream, mut early, is_http2 }) = open(stream, &rules, &mut watched).await else {
         return;
     };
@@ -144,12 +160,15 @@ pub async fn serve<M, S, B>(
         let conn = rules.h2.serve_connection(TokioIo::new(stream.clone()), service);
         Box::pin(serve_h2(conn, &stream, &watched)).await;
     } else {
-        serve_h1(stream, service, &rules.h1, &watched, refusals).await;
+        serve_h1(stream, service, &rules, &watched, refusals).await;
     }
 }
 
 /// Reads until the first bytes tell HTTP/2 from HTTP/1.1. `None`: the client left or took too long.
 async fn tell_protocol(stream: &mut Stream, early: &mut BytesMut, watched: &Watched) -> Option<bool> {
+    if early.is_empty() && read_at_once(stream, early) {
+        watched.conn.note_read();
+    }
     loop {
         let known = early.len().min(PREFACE.len());
         if early[..known] != PREFACE[..known] {
@@ -158,7 +177,7 @@ async fn tell_protocol(stream: &mut Stream, early: &mut BytesMut, watched: &Watc
         if known == PREFACE.len() {
             return Some(true);
         }
-        let read = pin!(stream.read_buf(early));
+        let read = pin!(poll_fn(|cx| poll_early(stream, cx, early)));
         match until_order(read, watched).await {
             Ok(Ok(bytes)) if bytes > 0 => watched.conn.note_read(),
             Ok(_) => return None,
@@ -167,6 +186,25 @@ async fn tell_protocol(stream: &mut Stream, early: &mut BytesMut, watched: &Watc
             Err(Order::Finish | Order::Expire | Order::Sever) => return None,
         }
     }
+}
+
+/// Under load a client has asked by the time that it is accepted; then this saves a round of the runtime, which has yet
+/// to learn that there is something to read. False if nothing is known.
+fn read_at_once(stream: &Stream, early: &mut BytesMut) -> bool {
+    let mut space = [0; EARLY_BYTES];
+    let bytes = stream.in_clear().map_or(0, |socket| (&*SockRef::from(socket)).read(&mut space).unwrap_or(0));
+    early.extend_from_slice(&space[..bytes]);
+    bytes > 0
+}
+
+/// Reads what has come, most often all of the first head. The room for it is taken when it is here, because many clients
+/// connect long before they ask.
+fn poll_early(stream: &mut Stream, cx: &mut Context<'_>, early: &mut BytesMut) -> Poll<io::Result<usize>> {
+    let mut space = [const { MaybeUninit::uninit() }; EARLY_BYTES];
+    let mut read = ReadBuf::uninit(&mut space);
+    ready!(Pin::new(stream).poll_read(cx, &mut read))?;
+    early.extend_from_slice(read.filled());
+    Poll::Ready(Ok(read.filled().len()))
 }
 
 /// The future's result, or an order that came first.

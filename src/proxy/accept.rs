@@ -1,111 +1,112 @@
-//! Accepts clients and places each with the worker that has the fewest, of those that run.
+//! Sees to it that clients are accepted, by one worker at a time, for all of them.
 //!
 //! One listening socket and one acceptor spread connections evenly, which a group of sockets with SO_REUSEPORT does not,
-//! and closing it loses no other worker's queue.
+//! and closing it loses no other worker's queue. The worker that accepts serves its share of the clients without a hop
+//! between threads. When it ends, the next one takes over. While it hangs, this thread accepts in its place, and none
+//! of the workers that hang gets a client while another one runs.
 
-use std::{convert::Infallible, io, time::Duration};
+use std::{convert::Infallible, future::pending, sync::Arc, time::Duration};
 
-use tokio::net::TcpListener;
+use tokio::sync::oneshot;
 
-use super::WorkerHandle;
+use super::{
+    WorkerHandle,
+    intake::{Intake, Shift},
+    worker::Command,
+};
+use crate::net::Listener;
 
-/// Pause after `accept` failed for want of descriptors or memory, or while there are too many connections.
-const PAUSE: Duration = Duration::from_millis(50);
+/// How often workers are looked at: several of their ticks, because a busy machine makes them late.
+const LOOK: Duration = Duration::from_millis(500);
+/// How long the worker that accepts may take to hear that nobody is accepted any more.
+const FAREWELL: Duration = Duration::from_secs(1);
 
-/// Accepts clients until it is dropped.
+/// Accepts clients, from the first call of `run` until it is dropped.
 #[derive(Debug)]
 pub struct Acceptor {
-    listener: TcpListener,
-    workers: Vec<WorkerHandle>,
-    connections_max: usize,
+    intake: Intake,
+    shift: Option<RunningShift>,
+}
+
+#[derive(Debug)]
+struct RunningShift {
+    worker: WorkerHandle,
+    /// Ends the shift when it is dropped.
+    until: oneshot::Sender<Infallible>,
+    over: oneshot::Receiver<Infallible>,
 }
 
 impl Acceptor {
-    /// # Errors
-    /// The socket cannot be registered with the runtime, which must be running.
-    pub fn new(
-        listener: std::net::TcpListener,
-        workers: Vec<WorkerHandle>,
-        connections_max: usize,
-    ) -> io::Result<Self> {
-        Ok(Self { listener: TcpListener::from_std(listener)?, workers, connections_max })
+    /// The socket must not block.
+    pub fn new(listener: std::net::TcpListener, workers: Vec<WorkerHandle>, connections_max: usize) -> Self {
+        let intake = Intake { listener: Arc::new(Listener::new(listener)), workers: workers.into(), connections_max };
+        Self { intake, shift: None }
     }
 
-    /// Accepts clients; returns only when every worker has ended, because then nobody serves them. Cancel-safe: a
-    /// client is either placed or still in the kernel's queue.
-    pub async fn run(&self) {
-        tokio::select! {
-            never = self.accept_clients() => match never {},
-            () = self.all_ended() => {}
+    /// Has clients accepted; returns only when every worker has ended, because then nobody serves them. When it is
+    /// cancelled, the worker that accepts goes on, but nobody takes its place if it ends or hangs.
+    pub async fn run(&mut self) {
+        while let Some(shift) = running(&mut self.shift, &self.intake).await {
+            tokio::select! {
+                // Its worker has ended.
+                _ = &mut shift.over => self.shift = None,
+                never = stand_in(&self.intake, &shift.worker) => match never {},
+            }
         }
     }
 
-    async fn all_ended(&self) {
-        for worker in &self.workers {
-            worker.ended().await;
+    /// Has no more clients accepted, places those that wait in the kernel's queue, and closes the socket.
+    pub async fn close(self) {
+        if let Some(RunningShift { until, over, .. }) = self.shift {
+            drop(until);
+            // A worker that hangs lets go of the socket when it comes to; until then no client in the queue is reset.
+            let _ = tokio::time::timeout(FAREWELL, over).await;
+        }
+        self.intake.take_the_rest().await;
+    }
+}
+
+/// The shift that runs; else the first worker that runs begins one. `None` if there is none.
+async fn running<'a>(shift: &'a mut Option<RunningShift>, intake: &Intake) -> Option<&'a mut RunningShift> {
+    while shift.is_none() {
+        let worker = intake.workers.iter().find(|worker| !worker.has_ended())?;
+        let ((until, stopped), (ending, over)) = (oneshot::channel(), oneshot::channel());
+        let order = Shift { intake: intake.clone(), until: stopped, over: ending };
+        if worker.tell(Command::Accept(order)).await {
+            *shift = Some(RunningShift { worker: worker.clone(), until, over });
         }
     }
+    shift.as_mut()
+}
 
-    async fn accept_clients(&self) -> Infallible {
-        let mut complained = false;
-        loop {
-            if self.connections() >= self.connections_max {
-                if !complained {
-                    complained = true;
-                    tracing::warn!(
-                        connections_max = self.connections_max,
-                        "Too many client connections; new ones wait in the kernel's queue."
-                    );
+/// Looks after the workers, and accepts clients itself while the one that should hangs. Without another worker there
+/// is nobody who could serve them.
+async fn stand_in(intake: &Intake, worker: &WorkerHandle) -> Infallible {
+    if intake.workers.len() < 2 {
+        return pending().await;
+    }
+    loop {
+        look(intake).await;
+        if worker.standing().hangs() {
+            tracing::warn!("The worker that accepts clients hangs; they go to the others meanwhile.");
+            let recovered = async {
+                while worker.standing().hangs() {
+                    look(intake).await;
                 }
-                tokio::time::sleep(PAUSE).await;
-                continue;
+            };
+            tokio::select! {
+                never = intake.accept_clients(None) => match never {},
+                () = recovered => {}
             }
-            match self.listener.accept().await {
-                Ok((stream, _peer)) => self.place(stream).await,
-                Err(error) if is_the_clients(&error) => {}
-                Err(error) => {
-                    tracing::error!(%error, "A client cannot be accepted; the proxy goes on trying.");
-                    tokio::time::sleep(PAUSE).await;
-                }
-            }
-        }
-    }
-
-    fn connections(&self) -> usize {
-        self.workers.iter().map(WorkerHandle::connections).sum()
-    }
-
-    async fn place(&self, stream: tokio::net::TcpStream) {
-        let mut stream = match stream.into_std() {
-            Ok(stream) => stream,
-            Err(error) => return tracing::debug!(%error, "A client connection was lost before it was placed."),
-        };
-        // A worker that has ended, which it may do while it is given the client, costs no client while there is another.
-        while let Some(worker) = self.least_busy() {
-            match worker.give(stream).await {
-                Ok(()) => return,
-                Err(back) => stream = back,
-            }
-        }
-        tracing::debug!("A client connection was closed: no worker is left.");
-    }
-
-    fn least_busy(&self) -> Option<&WorkerHandle> {
-        self.workers.iter().filter(|worker| !worker.has_ended()).min_by_key(|worker| worker.connections())
-    }
-
-    /// Places the clients that wait in the kernel's queue; closing the socket would reset them.
-    pub async fn take_the_rest(&self) {
-        while let Ok(Ok((stream, _peer))) = tokio::time::timeout(Duration::ZERO, self.listener.accept()).await {
-            self.place(stream).await;
         }
     }
 }
 
-/// The client gave up while it waited.
-fn is_the_clients(error: &io::Error) -> bool {
-    use io::ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted};
-    matches!(error.kind(), ConnectionAborted | ConnectionReset | Interrupted)
+async fn look(intake: &Intake) {
+    tokio::time::sleep(LOOK).await;
+    for worker in &*intake.workers {
+        worker.standing().look();
+    }
 }
 
 #[cfg(test)]

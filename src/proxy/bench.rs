@@ -6,7 +6,7 @@ use std::{
     net::{IpAddr, Ipv4Addr},
     pin::Pin,
     rc::Rc,
-    sync::{Arc, atomic::AtomicUsize},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -47,7 +47,7 @@ impl Desk {
             access: None,
             taps: Taps::default().reader(),
         };
-        Self { worker: Worker::new(options, reader, Arc::new(AtomicUsize::new(0))) }
+        Self { worker: Worker::new(options, reader, Arc::default()) }
     }
 
     /// Finds the service, takes a lease on its active slot and gives it back. False if no service takes the request.

@@ -3,12 +3,9 @@
 use std::{
     cell::{Cell, RefCell},
     fmt, io,
-    net::{IpAddr, TcpStream},
+    net::IpAddr,
     rc::Rc,
-    sync::{
-        Arc, OnceLock,
-        atomic::{AtomicUsize, Ordering::Relaxed},
-    },
+    sync::{Arc, OnceLock},
     thread,
     time::{Duration, Instant},
 };
@@ -22,7 +19,14 @@ use tokio::{
 };
 
 use super::{
-    ahead::connect_ahead, answer, exchange::Client, forward::COMPLAINT_INTERVAL, handler, request_id::RequestIds,
+    ahead::connect_ahead,
+    answer,
+    exchange::Client,
+    forward::COMPLAINT_INTERVAL,
+    handler,
+    intake::Shift,
+    request_id::RequestIds,
+    standing::{Accepted, Standing},
     view::Views,
 };
 use crate::{
@@ -47,7 +51,9 @@ const INBOX: usize = 1024;
 #[derive(Debug)]
 pub enum Command {
     /// Serve this client.
-    Serve(TcpStream),
+    Serve(Accepted),
+    /// Accept clients, for all workers, until the shift is over.
+    Accept(Shift),
     /// Shutdown began; answers when clients are being told.
     Announce(oneshot::Sender<()>),
     /// Close client connections as soon as nothing is open on them, then end.
@@ -73,7 +79,7 @@ pub struct WorkerHandle {
     inbox: mpsc::Sender<Command>,
     /// Control's end.
     pub orders: mpsc::Sender<Order>,
-    connections: Arc<AtomicUsize>,
+    standing: Arc<Standing>,
     runtime: Arc<OnceLock<RuntimeMetrics>>,
 }
 
@@ -90,8 +96,10 @@ pub(super) struct Worker {
     taps: RefCell<TapReader>,
     /// Followed at reloads, by open connections too.
     clients: RefCell<Arc<ClientRules>>,
+    /// How new connections are spoken with; made anew at reloads.
+    rules: RefCell<Rc<ConnRules>>,
     pub(super) patrol: Rc<Patrol>,
-    connections: Arc<AtomicUsize>,
+    standing: Arc<Standing>,
     complained: Cell<Option<Instant>>,
 }
 
@@ -103,7 +111,7 @@ impl WorkerHandle {
 
     /// Open client connections; none once it has ended, whatever it was still to take.
     pub fn connections(&self) -> usize {
-        if self.has_ended() { 0 } else { self.connections.load(Relaxed) }
+        if self.has_ended() { 0 } else { self.standing.connections() }
     }
 
     /// True once it takes no more commands: after [`Command::Finish`], or because it panicked.
@@ -111,23 +119,27 @@ impl WorkerHandle {
         self.inbox.is_closed()
     }
 
-    /// Returns when it takes no more commands; see [`WorkerHandle::has_ended`]. Cancel-safe.
-    pub(super) async fn ended(&self) {
-        self.inbox.closed().await;
-    }
-
     /// Tells the worker something; waits for room in its inbox. False if the worker has ended.
     pub async fn tell(&self, command: Command) -> bool {
         self.inbox.send(command).await.is_ok()
     }
 
-    /// Hands a client over; counts it at once, so that the next one is placed with it in mind. Waits for room in the
-    /// worker's inbox. The client comes back if the worker has ended.
-    pub(super) async fn give(&self, stream: TcpStream) -> Result<(), TcpStream> {
-        let Ok(room) = self.inbox.reserve().await else { return Err(stream) };
-        self.connections.fetch_add(1, Relaxed);
-        room.send(Command::Serve(stream));
-        Ok(())
+    /// Room for one more command; `None` if there is none at the moment, or the worker has ended.
+    pub(super) fn room(&self) -> Option<mpsc::Permit<'_, Command>> {
+        self.inbox.try_reserve().ok()
+    }
+
+    pub(super) fn has_room(&self) -> bool {
+        self.inbox.capacity() > 0
+    }
+
+    /// Returns when it has room for a command, or has ended. Cancel-safe.
+    pub(super) async fn wait_for_room(&self) {
+        drop(self.inbox.reserve().await);
+    }
+
+    pub(super) fn standing(&self) -> &Arc<Standing> {
+        &self.standing
     }
 }
 
@@ -161,9 +173,9 @@ pub fn spawn_worker(
 ) -> io::Result<(WorkerHandle, thread::JoinHandle<()>)> {
     let (inbox, commands) = mpsc::channel(INBOX);
     let (orders, ordered) = mpsc::channel(INBOX);
-    let connections = Arc::new(AtomicUsize::new(0));
+    let standing = Arc::new(Standing::default());
     let metrics = Arc::new(OnceLock::new());
-    let handle = WorkerHandle { inbox, orders, connections: connections.clone(), runtime: metrics.clone() };
+    let handle = WorkerHandle { inbox, orders, standing: standing.clone(), runtime: metrics.clone() };
     let runtime = tokio::runtime::Builder::new_current_thread();
     let thread = thread::Builder::new().name(format!("worker-{}", options.index)).spawn(move || {
         let mut alarm = Alarm { index: options.index, armed: true };
@@ -171,7 +183,7 @@ pub fn spawn_worker(
         match runtime.enable_all().build_local(tokio::runtime::LocalOptions::default()) {
             Ok(runtime) => {
                 metrics.get_or_init(|| runtime.metrics());
-                runtime.block_on(run(options, reader(), commands, ordered, connections));
+                runtime.block_on(run(options, reader(), commands, ordered, standing));
                 alarm.armed = false;
             }
             Err(error) => tracing::error!(%error, "A worker could not start its runtime."),
@@ -185,17 +197,20 @@ async fn run(
     reader: Reader,
     mut commands: mpsc::Receiver<Command>,
     mut orders: mpsc::Receiver<Order>,
-    connections: Arc<AtomicUsize>,
+    standing: Arc<Standing>,
 ) {
-    let mut rules = Rc::new(ConnRules::new(options.clients.clone(), options.tls.clone(), options.registry.clone()));
-    let worker = Worker::new(options, reader, connections);
+    let worker = Worker::new(options, reader, standing);
     let mut tick = tokio::time::interval(TICK);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut finishing = false;
     loop {
         tokio::select! {
             command = commands.recv() => match command {
-                Some(Command::Serve(stream)) => worker.serve(stream, &rules),
+                Some(Command::Serve(client)) => worker.serve(client),
+                Some(Command::Accept(shift)) => {
+                    let worker = worker.clone();
+                    tokio::task::spawn_local(async move { shift.work(&worker).await });
+                }
                 Some(Command::Announce(heard)) => {
                     worker.patrol.announce();
                     // Who asked may have stopped waiting.
@@ -207,14 +222,8 @@ async fn run(
                 }
                 None => return,
             },
-            Some(order) = orders.recv() => match order {
-                Order::Clients(clients) => {
-                    worker.clients.replace(clients.clone());
-                    rules = Rc::new(rules.with_clients(clients));
-                }
-                order => worker.obey(order),
-            },
-            _ = tick.tick() => worker.tick(&rules.clients),
+            Some(order) = orders.recv() => worker.obey(order),
+            _ = tick.tick() => worker.tick(),
         }
         if finishing && worker.is_empty() && commands.is_empty() {
             return;
@@ -223,8 +232,9 @@ async fn run(
 }
 
 impl Worker {
-    pub(super) fn new(options: WorkerOptions, reader: Reader, connections: Arc<AtomicUsize>) -> Rc<Self> {
+    pub(super) fn new(options: WorkerOptions, reader: Reader, standing: Arc<Standing>) -> Rc<Self> {
         let request_ids = RequestIds::new();
+        let rules = ConnRules::new(options.clients.clone(), options.tls, options.registry.clone());
         Rc::new(Self {
             index: options.index,
             views: Views::new(reader),
@@ -236,8 +246,9 @@ impl Worker {
             access: options.access,
             taps: RefCell::new(options.taps),
             clients: RefCell::new(options.clients),
+            rules: RefCell::new(Rc::new(rules)),
             patrol: Patrol::new(Instant::now()),
-            connections,
+            standing,
             complained: Cell::new(None),
         })
     }
@@ -252,18 +263,25 @@ impl Worker {
             // Who asked may have given up waiting; the answer is then for nobody.
             Order::Oldest { tenures, reply } => drop(reply.send(self.ledger.oldest(&tenures, Instant::now()))),
             Order::Cut { tenures, reply } => drop(reply.send(self.ledger.cut(tenures.as_deref()))),
-            Order::Clients(_) => {}
+            Order::Clients(clients) => {
+                self.clients.replace(clients.clone());
+                let rules = self.rules.borrow().with_clients(clients);
+                self.rules.replace(Rc::new(rules));
+            }
         }
     }
 
-    fn serve(self: &Rc<Self>, stream: TcpStream, rules: &Rc<ConnRules>) {
-        let (worker, rules) = (self.clone(), rules.clone());
-        tokio::task::spawn_local(async move {
-            let _open = OpenConnection(worker.connections.clone());
-            let stream = match tokio::net::TcpStream::from_std(stream).and_then(|stream| {
-                stream.set_nodelay(true)?;
-                Ok(stream)
-            }) {
+    pub(super) fn standing(&self) -> &Arc<Standing> {
+        &self.standing
+    }
+
+    pub(super) fn serve(self: &Rc<Self>, client: Accepted) {
+        let worker = self.clone();
+        let rules = self.rules.borrow().clone();
+        // Boxed, because a task moves its future about when it begins and ends.
+        tokio::task::spawn_local(Box::pin(async move {
+            let Accepted { stream, peer, open: _open } = client;
+            let stream = match tokio::net::TcpStream::from_std(stream) {
                 Ok(stream) => stream,
                 Err(error) => {
                     tracing::debug!(%error, "A client connection could not be taken over.");
@@ -271,18 +289,18 @@ impl Worker {
                 }
             };
             let patrol = worker.patrol.clone();
-            serve(stream, rules, patrol, &*worker.clone(), |conn| {
-                let address = HeaderValue::from_str(&conn.peer.to_string());
-                let address = address.unwrap_or_else(|_| HeaderValue::from_static("unknown"));
-                let client = Rc::new(Client { conn, address });
+            serve(stream, peer, rules, patrol, &*worker.clone(), |conn| {
+                let client = Rc::new(Client { address: address_field(conn.peer), conn });
                 hyper::service::service_fn(move |request| handler::handle(&worker, &client, request))
             })
             .await;
-        });
+        }));
     }
 
-    fn tick(&self, ClientRules { limits, .. }: &ClientRules) {
+    fn tick(&self) {
         let now = Instant::now();
+        let limits = &self.clients.borrow().limits;
+        self.standing.beat();
         self.patrol.tick(now, limits);
         self.ledger.tick(now, Patience { body: limits.body_timeout, send: limits.send_timeout });
         self.views.sweep(now);
@@ -307,8 +325,9 @@ impl Worker {
         self.taps.borrow_mut().find(service, slot)
     }
 
+    /// A connection counts from its accept on, before its task has run for the first time.
     fn is_empty(&self) -> bool {
-        self.patrol.is_empty() && self.ledger.is_empty()
+        self.standing.connections() == 0 && self.ledger.is_empty()
     }
 
     /// Says in the log what an endpoint did, but not more than once a second: under an outage every request fails.
@@ -329,13 +348,26 @@ impl Refusals for Worker {
     }
 }
 
-/// Counts a client connection until it is dropped.
-struct OpenConnection(Arc<AtomicUsize>);
-
-impl Drop for OpenConnection {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Relaxed);
-    }
+/// How fields name a client. By hand for IPv4, because the formatting machinery would cost a tenth of a connection's set-up.
+fn address_field(peer: IpAddr) -> HeaderValue {
+    let named = match peer {
+        IpAddr::V4(peer) => {
+            let (mut text, mut end) = ([0; "255.255.255.255".len()], 0);
+            for octet in peer.octets() {
+                if end > 0 {
+                    text[end] = b'.';
+                    end += 1;
+                }
+                let mut digits = itoa::Buffer::new();
+                let digits = digits.format(octet).as_bytes();
+                text[end..end + digits.len()].copy_from_slice(digits);
+                end += digits.len();
+            }
+            HeaderValue::from_bytes(&text[..end])
+        }
+        IpAddr::V6(peer) => HeaderValue::from_str(&peer.to_string()),
+    };
+    named.unwrap_or_else(|_| HeaderValue::from_static("unknown"))
 }
 
 impl fmt::Debug for WorkerHandle {
@@ -381,6 +413,14 @@ mod tests {
         });
         let bytes = lines.0.lock().unwrap().clone();
         String::from_utf8(bytes).unwrap()
+    }
+
+    /// Fails when: `address_field` loses a digit or a dot.
+    #[test]
+    fn clients_are_named() {
+        for peer in ["0.0.0.0", "10.1.22.133", "255.255.255.255", "::1", "2001:db8::a"] {
+            assert_eq!(address_field(peer.parse().unwrap()), peer);
+        }
     }
 
     /// Fails when: `Alarm` says nothing, or says it of an orderly end, too.
