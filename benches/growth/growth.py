@@ -16,6 +16,7 @@ from processes import Child
 from stage import OURS, Proxy, Stage, on_stage
 
 SECONDS = 3
+REST = 20  # an allocator gives memory back with some delay
 KIB = 1024
 BODIES = [0, 1, 64, KIB, 16 * KIB, 100 * KIB]
 
@@ -98,7 +99,7 @@ def _reload(many: Many, turn: int, *, all_services: bool) -> float:
 
 
 def connections(stage: Stage, most: int) -> None:
-    """Idle ones, beside 64 that work."""
+    """Idle ones, beside 64 that work; memory is what they hold after a rest."""
     _head("idle connections", "RSS KiB per connection", "CPU while idle, %", "CPU µs per small GET beside them")
     for count in _up_to(most, 10, 100, 1_000, 5_000, 15_000):
         proxy = Proxy(stage, OURS)
@@ -107,6 +108,7 @@ def connections(stage: Stage, most: int) -> None:
         before = process.rss_kib()
         client = stage.client("idle", proxy.address("h1"), "path=/small", f"connections={count}")
         client.line()
+        time.sleep(REST)
         idle = _busy(process, lambda: time.sleep(SECONDS)) / SECONDS * 100
         each = (process.rss_kib() - before) / count
         _row(count, each, idle, _per_request(stage, proxy, "h1", "/small", 64))

@@ -30,6 +30,7 @@ mod tls;
 mod trial;
 mod trials;
 mod under_way;
+mod unhurried;
 
 pub use controller::{ControllerOptions, StartError, start};
 pub use gates::{GateFiles, GoldenSets, read_golden_files};

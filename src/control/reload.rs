@@ -19,6 +19,7 @@ use super::{
     reload_job::ReloadJob,
     tls::{TlsClients, read_tls_files},
     trials::PlannedGate,
+    unhurried::unhurried,
 };
 use crate::{
     api::{Event, GateReport, Problem, ProblemKind, ReloadStatus},
@@ -144,7 +145,7 @@ impl Controller {
             // The watch has seen this file change, and may have been overtaken by somebody who asked.
             let is_known = !waiter.anew && self.refused.is_none();
             let applied = self.applied.clone();
-            match tokio::task::spawn_blocking(move || read(&path, &listeners, applied.as_deref(), is_known)).await {
+            match unhurried(move || read(&path, &listeners, applied.as_deref(), is_known)).await {
                 Ok((_, Ok(None))) => {}
                 Ok((_, Ok(Some(NamedFiles { loaded, listeners, tls, golden, golden_files, previews })))) => {
                     let (op, since, loaded) = (self.new_op(), clock::now(), Arc::new(loaded));
