@@ -7,7 +7,6 @@
 mod access;
 mod failure;
 pub mod names;
-mod page;
 mod registry;
 mod setup;
 mod slots;

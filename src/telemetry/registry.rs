@@ -8,9 +8,15 @@ use std::{
     },
 };
 
-use prometheus::{IntCounterVec, Opts, TextEncoder};
+use prometheus::{
+    IntCounterVec, Opts, TextEncoder,
+    proto::{Bucket, Counter, Gauge, Histogram, LabelPair, Metric, MetricFamily, MetricType},
+};
 
-use super::{FailureKind, SlotLabels, SlotMetrics, names, page::Page};
+use super::{
+    FailureKind, SlotLabels, SlotMetrics, names,
+    slots::{BUCKETS_US, HistogramSum, SlotSums},
+};
 use crate::ids::{ServiceName, Slot};
 
 /// One value, asked for at scrape time: of a counter if the name ends in `_total`, else of a gauge.
@@ -24,8 +30,6 @@ pub struct GaugeSample {
 
 /// Versions of which counters are kept, of each slot, beside the one that stands there.
 const FORMER_VERSIONS_MAX: usize = 8;
-
-const NO_LABELS: &[(&str, &str)] = &[];
 
 type GaugeSource = Box<dyn Fn() -> Vec<GaugeSample> + Send + Sync>;
 
@@ -201,21 +205,119 @@ impl Registry {
 
     /// The page, in Prometheus text format 0.0.4.
     pub fn render(&self) -> String {
-        let mut page = Page::new();
-        page.sample(names::BUILD, &[("version", env!("CARGO_PKG_VERSION"))], 1);
+        let mut families = Families::default();
+        families.gauge(names::BUILD, &[("version", env!("CARGO_PKG_VERSION"))], 1.0);
         for slot in self.slots() {
-            page.slot(&slot.labels, &slot.sums());
+            families.slot(&slot.labels, &slot.sums());
         }
         for sample in
             self.inner.gauges.lock().unwrap_or_else(PoisonError::into_inner).iter().flat_map(|source| source())
         {
-            page.sample(sample.metric, &sample.labels, sample.value);
+            let labels: Vec<_> = sample.labels.iter().map(|(key, value)| (*key, value.as_str())).collect();
+            families.sample(sample.metric, &labels, sample.value);
         }
         let dropped = self.inner.access_dropped.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        page.sample(names::ACCESS_DROPPED, NO_LABELS, dropped.map_or(0, |count| count.load(Relaxed)));
-        let events = TextEncoder::new().encode_to_string(&self.inner.events.gather());
-        page.finish(events.unwrap_or_else(|error| format!("# not encodable: {error}\n")))
+        families.counter(names::ACCESS_DROPPED, &[], dropped.map_or(0, |count| count.load(Relaxed)));
+        let mut all = self.inner.events.gather();
+        all.extend(families.0.into_values());
+        TextEncoder::new().encode_to_string(&all).unwrap_or_else(|error| format!("# not encodable: {error}\n"))
     }
+}
+
+/// Metric families by name, so that the page is in a steady order.
+#[derive(Default)]
+struct Families(BTreeMap<&'static str, MetricFamily>);
+
+impl Families {
+    fn add(&mut self, (name, help): (&'static str, &'static str), kind: MetricType, metric: Metric) {
+        let family = self.0.entry(name).or_insert_with(|| {
+            let mut family = MetricFamily::default();
+            family.set_name(name.to_owned());
+            family.set_help(help.to_owned());
+            family.set_field_type(kind);
+            family
+        });
+        family.mut_metric().push(metric);
+    }
+
+    fn counter(&mut self, name: (&'static str, &'static str), labels: &[(&str, &str)], value: u64) {
+        let mut counter = Counter::default();
+        counter.set_value(value as f64);
+        let mut metric = labelled(labels);
+        metric.set_counter(counter);
+        self.add(name, MetricType::COUNTER, metric);
+    }
+
+    fn gauge(&mut self, name: (&'static str, &'static str), labels: &[(&str, &str)], value: f64) {
+        let mut gauge = Gauge::default();
+        gauge.set_value(value);
+        let mut metric = labelled(labels);
+        metric.set_gauge(gauge);
+        self.add(name, MetricType::GAUGE, metric);
+    }
+
+    /// A value that was read from elsewhere; its name says what it is.
+    fn sample(&mut self, name: (&'static str, &'static str), labels: &[(&str, &str)], value: f64) {
+        if name.0.ends_with("_total") {
+            self.counter(name, labels, value as u64);
+        } else {
+            self.gauge(name, labels, value);
+        }
+    }
+
+    fn histogram(&mut self, name: (&'static str, &'static str), labels: &[(&str, &str)], sum: &HistogramSum) {
+        let mut count = 0;
+        let mut buckets = Vec::with_capacity(BUCKETS_US.len());
+        for (bound, value) in BUCKETS_US.iter().zip(sum.buckets) {
+            count += value;
+            let mut bucket = Bucket::default();
+            bucket.set_upper_bound(*bound as f64 / 1e6);
+            bucket.set_cumulative_count(count);
+            buckets.push(bucket);
+        }
+        let mut histogram = Histogram::default();
+        histogram.set_sample_count(count + sum.buckets[BUCKETS_US.len()]);
+        histogram.set_sample_sum(sum.sum_us as f64 / 1e6);
+        histogram.set_bucket(buckets);
+        let mut metric = labelled(labels);
+        metric.set_histogram(histogram);
+        self.add(name, MetricType::HISTOGRAM, metric);
+    }
+
+    fn slot(&mut self, labels: &SlotLabels, sums: &SlotSums) {
+        let own = [
+            ("service", labels.service.as_str()),
+            ("slot", labels.slot.as_str()),
+            ("version", labels.version.as_str()),
+        ];
+        let with = |extra: (&'static str, &'static str)| [own[0], own[1], own[2], extra];
+        for (class, count) in ["0xx", "1xx", "2xx", "3xx", "4xx", "5xx"].into_iter().zip(sums.by_class) {
+            if count > 0 || class == "2xx" {
+                self.counter(names::REQUESTS, &with(("code", class)), count);
+            }
+        }
+        for (kind, count) in FailureKind::ALL.iter().zip(sums.failures.0) {
+            if count > 0 || *kind == FailureKind::UpstreamConnect {
+                self.counter(names::FAILURES, &with(("kind", kind.as_str())), count);
+            }
+        }
+        self.counter(names::REPLAYS, &own, sums.replays);
+        self.counter(names::REPLAYS_REFUSED, &own, sums.replays_refused);
+        self.counter(names::RETRIES, &own, sums.retries);
+        self.counter(names::RETRIES_REFUSED, &own, sums.retries_refused);
+        self.histogram(names::DURATION, &own, &sums.duration);
+        self.histogram(names::FIRST_BYTE, &own, &sums.first_byte);
+    }
+}
+
+fn labelled(labels: &[(&str, &str)]) -> Metric {
+    let pair = |(name, value): &(&str, &str)| {
+        let mut label = LabelPair::default();
+        label.set_name((*name).to_owned());
+        label.set_value((*value).to_owned());
+        label
+    };
+    Metric::from_label(labels.iter().map(pair).collect())
 }
 
 #[cfg(test)]
