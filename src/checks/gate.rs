@@ -67,8 +67,9 @@ impl Finding {
 }
 
 /// Runs the gate: readiness, then the contract, the golden requests and the warm-up, as far as they are configured. After
-/// a step that fails the others are skipped. A probe that passes counts as proof: the endpoint is healthy from then on. Nothing is sent
-/// or waited for after `service.gate.timeout`; the judgement of answers that are there may end a little later. Cancelling the future gives up what runs.
+/// a step that fails the others are skipped. A probe that passes counts as proof: the endpoint is healthy from then on.
+/// Nothing is sent or waited for after `service.gate.timeout`; the judgement of answers that are there may end a little
+/// later. Cancelling the future gives up what runs.
 pub async fn run_gate(gate: Gate, progress: &Progress) -> GateReport {
     let limit = gate.settings.gate.timeout.min(LIMIT_MAX);
     let mut run = Run { until: Deadline::now() + limit, limit, steps: Vec::new(), progress };

@@ -62,7 +62,8 @@ pub(super) async fn serve_h1<S, B>(
     }
 }
 
-/// Serves requests until the connection ends, or rests; what is left is boxed, because most connections leave nothing. Not an `async fn`, which would have room for hyper's part twice.
+/// Serves requests until the connection ends, or rests; what is left is boxed, because most connections leave nothing. Not an
+/// `async fn`, which would have room for hyper's part twice.
 fn spell<S, B>(
     builder: &Builder,
     stream: Downstream,

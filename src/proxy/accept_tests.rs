@@ -31,6 +31,18 @@ async fn status_line(addr: std::net::SocketAddr) -> String {
     answer.lines().next().unwrap_or_default().to_owned()
 }
 
+fn listening() -> (std::net::TcpListener, std::net::SocketAddr) {
+    let listener = crate::net::bind("127.0.0.1:0".parse().unwrap(), "proxy.listen").unwrap();
+    let addr = listener.local_addr().unwrap();
+    (listener, addr)
+}
+
+async fn six_are_answered(addr: std::net::SocketAddr) {
+    for round in 0..6 {
+        assert_eq!(status_line(addr).await, "HTTP/1.1 404 Not Found", "client {round}");
+    }
+}
+
 /// A worker's loop that panics. Fails when: `place` gives clients to a worker that has ended, or drops the one it could
 /// not give away.
 #[tokio::test]
@@ -39,13 +51,10 @@ async fn a_worker_that_has_ended_costs_no_client() {
     let (lost, thread) = spawn_worker(options(0), || panic!("injected")).unwrap();
     assert!(tokio::task::spawn_blocking(move || thread.join()).await.unwrap().is_err(), "its thread has panicked");
     let (alive, _thread) = spawn_worker(options(1), reader).unwrap();
-    let listener = crate::net::bind("127.0.0.1:0".parse().unwrap(), "proxy.listen").unwrap();
-    let addr = listener.local_addr().unwrap();
+    let (listener, addr) = listening();
     let mut acceptor = Acceptor::new(listener, vec![lost.clone(), alive.clone()], 100);
     let clients = async {
-        for round in 0..6 {
-            assert_eq!(status_line(addr).await, "HTTP/1.1 404 Not Found", "client {round}");
-        }
+        six_are_answered(addr).await;
     };
     tokio::select! {
         () = acceptor.run() => {}
@@ -64,7 +73,7 @@ async fn without_workers_nobody_is_accepted() {
         assert!(tokio::task::spawn_blocking(move || thread.join()).await.unwrap().is_err(), "its thread has panicked");
         lost.push(worker);
     }
-    let listener = crate::net::bind("127.0.0.1:0".parse().unwrap(), "proxy.listen").unwrap();
+    let (listener, _addr) = listening();
     let mut acceptor = Acceptor::new(listener, lost, 100);
     let ended = tokio::time::timeout(std::time::Duration::from_secs(10), acceptor.run()).await;
     assert!(ended.is_ok(), "it waits for clients");
@@ -84,8 +93,7 @@ async fn connect(addr: std::net::SocketAddr, count: usize) -> Vec<TcpStream> {
 async fn clients_are_spread_evenly() {
     let (_publisher, reader) = table::pointer();
     let workers: Vec<_> = (0..3).map(|index| spawn_worker(options(index), reader.clone()).unwrap().0).collect();
-    let listener = crate::net::bind("127.0.0.1:0".parse().unwrap(), "proxy.listen").unwrap();
-    let addr = listener.local_addr().unwrap();
+    let (listener, addr) = listening();
     let mut acceptor = Acceptor::new(listener, workers.clone(), 100);
     let connections = || workers.iter().map(WorkerHandle::connections).collect::<Vec<_>>();
     let clients = async {
@@ -117,13 +125,10 @@ async fn a_worker_that_hangs_holds_up_nobody_elses_clients() {
     };
     let (hangs, _thread) = spawn_worker(options(0), hanging).unwrap();
     let (runs, _thread) = spawn_worker(options(1), reader).unwrap();
-    let listener = crate::net::bind("127.0.0.1:0".parse().unwrap(), "proxy.listen").unwrap();
-    let addr = listener.local_addr().unwrap();
+    let (listener, addr) = listening();
     let mut acceptor = Acceptor::new(listener, vec![hangs.clone(), runs.clone()], 100);
     let clients = async {
-        for round in 0..6 {
-            assert_eq!(status_line(addr).await, "HTTP/1.1 404 Not Found", "client {round}");
-        }
+        six_are_answered(addr).await;
         drop(release);
         // It takes its shift up, and its share.
         wait_until(|| !hangs.standing().hangs()).await;
@@ -143,16 +148,14 @@ async fn a_worker_that_hangs_holds_up_nobody_elses_clients() {
 async fn the_socket_is_closed_when_nobody_waits_any_more() {
     let (_publisher, reader) = table::pointer();
     let (worker, _thread) = spawn_worker(options(0), reader).unwrap();
-    let listener = crate::net::bind("127.0.0.1:0".parse().unwrap(), "proxy.listen").unwrap();
-    let addr = listener.local_addr().unwrap();
+    let (listener, addr) = listening();
     let mut acceptor = Acceptor::new(listener, vec![worker.clone()], 100);
     let waiting = connect(addr, 3).await;
     acceptor.close().await;
     assert_eq!(worker.connections(), 3, "who waited was placed");
     drop(waiting);
 
-    let listener = crate::net::bind("127.0.0.1:0".parse().unwrap(), "proxy.listen").unwrap();
-    let addr = listener.local_addr().unwrap();
+    let (listener, addr) = listening();
     acceptor = Acceptor::new(listener, vec![worker.clone()], 100);
     tokio::select! {
         () = acceptor.run() => panic!("the worker has ended"),

@@ -31,7 +31,8 @@ pub(crate) async fn start(blue: &Origin, green: &[&Origin], gate: &str, golden: 
     in_dir(&config(blue, green, gate), golden).await
 }
 
-async fn in_dir(config: &Config, golden: &str) -> Proxy {
+/// This configuration, and a golden file beside it.
+pub(crate) async fn in_dir(config: &Config, golden: &str) -> Proxy {
     let dir = tempfile::tempdir().unwrap();
     std::fs::write(dir.path().join("verdigris.toml"), config.text()).unwrap();
     std::fs::write(dir.path().join("golden.jsonl"), golden).unwrap();

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
+use crate::gate::in_dir;
 use crate::support::{
     client::request,
     config::Config,
@@ -12,15 +13,6 @@ use crate::support::{
     proxy::Proxy,
     wire::{Fields, value},
 };
-
-async fn start(config: &Config, golden: &str) -> Proxy {
-    let dir = tempfile::tempdir().unwrap();
-    std::fs::write(dir.path().join("verdigris.toml"), config.text()).unwrap();
-    std::fs::write(dir.path().join("golden.jsonl"), golden).unwrap();
-    let proxy = Proxy::in_dir(dir).await;
-    proxy.admin.until_healthy("iris").await;
-    proxy
-}
 
 /// What `verdigris test iris green` is told.
 async fn tested(proxy: &Proxy) -> Value {
@@ -45,7 +37,7 @@ async fn gate_requests_come_to_the_server_as_live_ones_do() {
         service.tables = RULES.to_owned();
     });
     let golden = r#"{"name": "a", "request": {"method": "POST", "path": "/v2/v2/models/m/unload?x=%7e", "headers": {"x-gone": "1", "x-set": "0", "user-agent": "u"}}, "expect": {}}"#;
-    let proxy = start(&config, golden).await;
+    let proxy = in_dir(&config, golden).await;
     blue.describe(Some(json!({"inputs": [], "outputs": []})));
     green.describe(Some(json!({"inputs": [], "outputs": []})));
     let gate = tested(&proxy).await;
@@ -94,7 +86,7 @@ async fn a_green_that_hangs_when_it_is_asked_for_its_contract_costs_one_answer()
             service.health = format!("path = \"/v2/health/ready\"\ninterval = \"50ms\"\ntimeout = \"{patience}\"");
             service.tables = format!("[service.gate]\ngolden = \"golden.jsonl\"\ntimeout = \"{limit}\"\n");
         });
-        let proxy = start(&config, FOUR).await;
+        let proxy = in_dir(&config, FOUR).await;
         blue.describe(Some(json!({"inputs": [], "outputs": []})));
         green.trouble(Some(Trouble::Hang));
         let (asked, before) = (Instant::now(), green.hits());
@@ -125,7 +117,7 @@ async fn a_stream_of_answers_is_read_to_its_end() {
     let config = Config::pair_with_grpc((&blue, &blue_grpc), (&green, &green_grpc));
     let config = config.service(|service| service.tables = "[service.gate]\ngolden = \"golden.jsonl\"\n".to_owned());
     let golden = r#"{"name": "tokens", "request": {"grpc": {"method": "/inference.GRPCInferenceService/ModelStreamInfer", "message": {"model_name": "m", "inputs": []}}}, "expect": {"tensors": {"text": {"datatype": "BYTES", "data": ["green:2"]}}, "json": {"$.answers": {"length": 3}, "$.answers[0].outputs[0].data[0]": "green:0"}}}"#;
-    let proxy = start(&config, golden).await;
+    let proxy = in_dir(&config, golden).await;
     let gate = proxy.switch("green").await["gate"].clone();
     assert_eq!((&step(&gate, "golden")["result"], &step(&gate, "warm_up")["result"]), (&json!("pass"), &json!("pass")));
     let refused = proxy.admin.try_switch("iris", json!({"to": "blue"})).await;
