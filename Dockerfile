@@ -4,25 +4,29 @@
 # is linked to glibc, which resolves the names of model servers as every other program in a cluster does, and because the
 # builder is the same release, so that no symbol can be missing.
 
-# Not the slim variant: the allocator is built with `make`.
+# Not the slim variant: the allocator is built with `make`, and the build's training needs Python.
 FROM rust:1.95-bookworm AS build
 WORKDIR /build
 
-# Dependencies first, from the manifest alone: this layer stays until Cargo.lock changes. The sources here are empty.
+# What the training needs, from Debian, and llvm-profdata, from rustup: this layer stays until these files change.
 # rust-toolchain.toml stays out on purpose: it would have rustup fetch what the base image already is.
-COPY Cargo.toml Cargo.lock ./
-RUN mkdir src && touch src/lib.rs && echo 'fn main() {}' > src/main.rs && cargo build --release --locked
+COPY tests/venv.sh tests/venv.sh
+COPY tests/shared tests/shared
+COPY benches/compare benches/compare
+COPY benches/guided benches/guided
+RUN benches/guided/build --tools
 
-# Then the real sources; touched, since a copied file may be older than what was just built.
+# Then everything else. No layer of the dependencies alone: they, too, are built with what the training has counted.
+COPY Cargo.toml Cargo.lock ./
 COPY src src
 COPY config config
-RUN touch src/lib.rs src/main.rs && cargo build --release --locked
+RUN benches/guided/build --out /build/verdigris
 
 FROM debian:bookworm-slim
 
 # A user without a name, a shell or a home, who owns nothing but the state.
 RUN install -d -o 65532 -g 65532 -m 0750 /var/lib/verdigris
-COPY --from=build /build/target/release/verdigris /usr/local/bin/verdigris
+COPY --from=build /build/verdigris /usr/local/bin/verdigris
 COPY LICENSE /usr/share/doc/verdigris/LICENSE
 COPY config/docker.toml /etc/verdigris/verdigris.toml
 

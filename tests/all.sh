@@ -8,7 +8,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 1
 . tests/sections.sh
 . tests/venv.sh
 
-binary=$PWD/target/release/verdigris
+binary=$PWD/target/guided/verdigris
 export CARGO_TARGET_DIR=$PWD/target
 
 # One program and the package that brings it, a line.
@@ -47,7 +47,7 @@ section 'tools' install_tools
 section 'tests of the crate' cargo test --locked
 section 'soaks: bad weather for a minute, and 100,000 requests of each kind' env VERDIGRIS_SOAK=full cargo test --locked --test it soak
 section 'leases against drains, every interleaving (loom)' loom
-section 'release build' cargo build --release --locked
+section 'release build, guided by a profile' benches/guided/build --out "$binary"
 section 'licences and sources of the dependencies' licences
 section 'container image' tests/image/run --binary "$binary"
 section 'the README as a reader would follow it' readme

@@ -46,10 +46,13 @@ def wrk(
     return Done(count, lost + (int(wrong[1]) if wrong else 0))
 
 
-def h2load(stage: Stage, proxy: Proxy, seconds: int, *, path: str, side: str, connections: int, streams: int) -> Done:
-    """HTTP/2 without TLS; so many requests at once on each connection."""
-    options = ["-t", "1", "-c", str(connections), "-m", str(streams), "-D", str(seconds)]
-    said = _run("h2load", *options, f"http://{proxy.address(side)}{path}")
+def h2load(
+    stage: Stage, proxy: Proxy, seconds: int, *, path: str, side: str, connections: int, streams: int, more: tuple[str, ...] = ()
+) -> Done:
+    """HTTP/2; so many requests at once on each connection. `more` are options of h2load's own."""
+    options = ["-t", "1", "-c", str(connections), "-m", str(streams), "-D", str(seconds), *more]
+    scheme = "https" if side == "tls" else "http"
+    said = _run("h2load", *options, f"{scheme}://{proxy.address(side)}{path}")
     done = re.search(r"(\d+) done, (\d+) succeeded, (\d+) failed", said)
     statuses = re.search(r"status codes: (\d+) 2xx", said)
     if not done or not statuses:

@@ -61,6 +61,7 @@ class Stage:
             (files / name).write_bytes(os.urandom(size))
         certificate, key = self.directory / "site.crt", self.directory / "site.key"
         subject = ["-subj", "/CN=model.test", "-addext", "subjectAltName=DNS:model.test"]
+        subject += ["-addext", "basicConstraints=critical,CA:FALSE"]  # or who verifies it refuses it as an authority's
         kind = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "7"]
         command = ["openssl", "req", "-x509", *kind, *subject, "-out", certificate, "-keyout", key]
         subprocess.run(command, check=True, capture_output=True)

@@ -11,17 +11,28 @@ ulimit -n "$(ulimit -Hn)"        # a connection is a descriptor on each side of 
 
 # install_tools: the other proxies and the load generators, from Debian.
 install_tools() {
-  local missing=() program package
-  while read -r program package; do
-    command -v "$program" >/dev/null || missing+=("$package")
-  done <<'TOOLS'
-nginx nginx-light
+  install_training_tools && install_missing <<'TOOLS'
 haproxy haproxy
+TOOLS
+}
+
+# install_training_tools: what puts Verdigris under load, without those that it is compared with.
+install_training_tools() {
+  install_missing <<'TOOLS'
+nginx nginx-light
 wrk wrk
 h2load nghttp2-client
 openssl openssl
 taskset util-linux
 TOOLS
+}
+
+# install_missing: reads lines of a program and the package that brings it.
+install_missing() {
+  local missing=() program package
+  while read -r program package; do
+    command -v "$program" >/dev/null || missing+=("$package")
+  done
   [ ${#missing[@]} -eq 0 ] && return
   apt-get update -qq >&2 && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >&2
 }
