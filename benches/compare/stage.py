@@ -43,7 +43,7 @@ def on_stage(
 
 
 class Stage:
-    """Everything that a measurement plays with. Plain peers pass heads on with `X-Forwarded-For`, and add no other field."""
+    """Everything that a measurement plays with. Plain peers are told to add `X-Forwarded-For` to heads, and no more."""
 
     def __init__(self, directory: Path, binary: str, load: str, envoy: str | None, *, plain_peers: bool = False) -> None:
         self.directory, self.binary, self.load, self._envoy = directory, binary, load, envoy
