@@ -22,6 +22,7 @@ install_training_tools() {
 nginx nginx-light
 wrk wrk
 h2load nghttp2-client
+curl curl
 openssl openssl
 taskset util-linux
 TOOLS
