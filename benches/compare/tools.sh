@@ -13,6 +13,7 @@ ulimit -n "$(ulimit -Hn)"        # a connection is a descriptor on each side of 
 install_tools() {
   install_training_tools && install_missing <<'TOOLS'
 haproxy haproxy
+curl curl
 TOOLS
 }
 
@@ -22,7 +23,6 @@ install_training_tools() {
 nginx nginx-light
 wrk wrk
 h2load nghttp2-client
-curl curl
 openssl openssl
 taskset util-linux
 TOOLS
