@@ -74,6 +74,8 @@ pub struct ClientConn {
     read: AtomicU64,
     /// Its task keeps no buffers: it rests already, or there are none yet.
     resting: AtomicBool,
+    /// Its client is looked for while a request is open, for which the runtime has to know the socket.
+    is_watched: AtomicBool,
     /// Wakes the connection's task.
     pub(super) waker: OnceLock<Waker>,
 }
@@ -111,6 +113,7 @@ impl ClientConn {
             body_end: AtomicU64::new(UNKNOWN),
             read: AtomicU64::new(0),
             resting: AtomicBool::new(true),
+            is_watched: AtomicBool::new(true),
             waker: OnceLock::new(),
         }
     }
@@ -129,6 +132,15 @@ impl ClientConn {
     /// A write is to be tried, whatever the kernel has told.
     pub(super) fn ask_for_a_try(&self) {
         self.try_write.store(true, Relaxed);
+    }
+
+    /// The client of a request that is open is looked for from now on, or is not for the time being.
+    pub(super) fn set_watched(&self, watched: bool) {
+        self.is_watched.store(watched, Relaxed);
+    }
+
+    pub(super) fn is_watched(&self) -> bool {
+        self.is_watched.load(Relaxed)
     }
 
     /// From now on resets are not counted.

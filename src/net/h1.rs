@@ -55,7 +55,7 @@ pub(super) async fn serve_h1<S, B>(
         // An HTTP/2 connection is ended stream by stream, each in a task of its own; this one as a whole.
         let Some(Some(rest)) = Abortable::new(spell).await else { return };
         resting = *rest;
-        order = until_word(&resting.stream, watched).await;
+        order = until_word(&mut resting.stream, watched).await;
         if order == Some(Order::Sever) {
             return;
         }
@@ -136,7 +136,7 @@ where
 }
 
 /// Returns when the client has sent something, or is gone; or with an order that ends the rest.
-async fn until_word(stream: &Downstream, watched: &Watched) -> Option<Order> {
+async fn until_word(stream: &mut Downstream, watched: &Watched) -> Option<Order> {
     let mut word = pin!(poll_fn(|cx| stream.poll_word(cx)));
     loop {
         match until_order(word.as_mut(), watched).await {
