@@ -8,9 +8,11 @@
 FROM rust:1.95-bookworm AS build
 WORKDIR /build
 
-# Dependencies first, from the manifest alone: this layer stays until Cargo.lock changes. The sources here are empty.
+# Dependencies first, from the manifest and cargo's settings alone: this layer stays until they or Cargo.lock change. The
+# sources here are empty.
 # rust-toolchain.toml stays out on purpose: it would have rustup fetch what the base image already is.
 COPY Cargo.toml Cargo.lock ./
+COPY .cargo .cargo
 RUN mkdir src && touch src/lib.rs && echo 'fn main() {}' > src/main.rs && cargo build --release --locked
 
 # Then the real sources; touched, since a copied file may be older than what was just built.
