@@ -200,7 +200,7 @@ fn begins_with_settings(bytes: &[u8], start: u64) -> bool {
 
 /// Cuts a client's upgraded connection: the close that follows is a reset.
 pub fn cut_upgraded(upgraded: Upgraded) {
-    if let Ok(parts) = upgraded.downcast::<TokioIo<Downstream>>()
+    if let Ok(parts) = upgraded.downcast::<TokioIo<Box<Downstream>>>()
         && let Some(stream) = &parts.io.inner().stream
     {
         // A socket that cannot be told so is closed in the ordinary way.

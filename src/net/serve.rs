@@ -156,7 +156,7 @@ pub async fn serve<M, S, B>(
         let conn = rules.h2.serve_connection(TokioIo::new(stream.clone()), service);
         Box::pin(serve_h2(conn, &stream, &watched)).await;
     } else {
-        serve_h1(stream, service, &rules, &watched, refusals).await;
+        serve_h1(Box::new(stream), service, &rules, &watched, refusals).await;
     }
 }
 
