@@ -41,6 +41,8 @@ pub struct ClientConn {
     clock: Arc<AtomicU64>,
     open: AtomicU32,
     is_http2: AtomicBool,
+    /// It was shown the names of fields whose values it is not to remember (HTTP/2).
+    knows_names: AtomicBool,
     is_tls: AtomicBool,
     must_linger: AtomicBool,
     /// Its stream has refused a head.
@@ -90,6 +92,7 @@ impl ClientConn {
             clock,
             open: AtomicU32::new(0),
             is_http2: AtomicBool::new(false),
+            knows_names: AtomicBool::new(false),
             is_tls: AtomicBool::new(false),
             must_linger: AtomicBool::new(false),
             has_refused: AtomicBool::new(false),
@@ -274,6 +277,15 @@ impl ClientConn {
 
     pub fn is_http2(&self) -> bool {
         self.is_http2.load(Relaxed)
+    }
+
+    /// True, once, on HTTP/2: a value that is not worth remembering is to be remembered this time for its name's sake.
+    pub fn learns_names(&self) -> bool {
+        let learns = self.is_http2() && !self.knows_names.load(Relaxed);
+        if learns {
+            self.knows_names.store(true, Relaxed);
+        }
+        learns
     }
 
     /// The client speaks TLS with the proxy.
