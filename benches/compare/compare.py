@@ -5,6 +5,7 @@ import sys
 
 import alone
 import machine
+import same_work
 from alone import Bump, Doubled, Scale
 from processes import CORES
 from stage import OURS, PEERS, Proxy, Stage, on_stage
@@ -16,6 +17,11 @@ ALONE = {
     "switch": "latency near a switch",
     "reload": "reload of 2,000 services, one of them changed",
     "reload-all": "reload of 2,000 services, all of them changed",
+}
+# What became of the fields of requests and answers, by whether the peers are plain.
+HEADS = {
+    False: "Every proxy adds the same fields to requests and answers as Verdigris does.",
+    True: "Verdigris adds its fields to requests and answers; the others X-Forwarded-For, and what they add by themselves.",
 }
 
 
@@ -31,7 +37,8 @@ def main() -> int:
         _print_table(stage, arguments, scale)
         _print_alone(stage, arguments, scale)
 
-    return on_stage("compare", arguments.binary, arguments.load, arguments.envoy, play)
+    parts = (arguments.binary, arguments.load, arguments.envoy)
+    return on_stage("compare", *parts, play, plain_peers=arguments.plain_peers)
 
 
 def _arguments() -> argparse.Namespace:
@@ -41,6 +48,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--smoke", action="store_true", help="seconds: does it work? The figures mean nothing")
     parser.add_argument("--only", type=_words(known), default=known, metavar="NAME,…", help="see --list")
     parser.add_argument("--peers", type=_words(PEERS), metavar="NAME,…", help=f"of {', '.join(PEERS)}; all by default")
+    parser.add_argument("--plain-peers", action="store_true", help="peers without the fields that Verdigris adds")
     parser.add_argument("--list", action="store_true", help="what can be measured")
     parser.add_argument("--binary", default="", metavar="PATH", help="of Verdigris; the release binary by default")
     parser.add_argument("--load", required=True, help=argparse.SUPPRESS)
@@ -64,12 +72,15 @@ def _words(known):
 
 def _print_table(stage: Stage, arguments: argparse.Namespace, scale: Scale) -> None:
     names = [OURS, *arguments.peers]
-    print("\n".join(machine.lines(stage, names)))
-    print(f"\nCPU µs per request, one worker, medians of {scale.rounds} interleaved rounds of {scale.seconds} s.\n")
-    print("| | " + " | ".join(names) + " | ratio to the better of HAProxy and nginx | target |")
-    print("|---" * (len(names) + 3) + "|")
     wanted = [workload for workload in WORKLOADS if workload.name in arguments.only]
     proxies = [Proxy(stage, name) for name in names] if wanted else []
+    if not arguments.plain_peers:
+        same_work.check(stage, proxies)
+    print("\n".join(machine.lines(stage, names)))
+    print(f"\nCPU µs per request, one worker, medians of {scale.rounds} interleaved rounds of {scale.seconds} s.")
+    print(f"{HEADS[arguments.plain_peers]}\n")
+    print("| | " + " | ".join(names) + " | ratio to the better of HAProxy and nginx | target |")
+    print("|---" * (len(names) + 3) + "|")
     for workload in wanted:
         figures = side_by_side(stage, workload, proxies, scale.rounds, scale.seconds, warm=scale.warm)
         print(_row(workload.title, figures, names, workload.target), flush=True)

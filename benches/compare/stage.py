@@ -24,11 +24,13 @@ LOAD_CORES = CORES[:-1] or CORES
 PROXY_CORES = CORES[-1:]
 
 
-def on_stage(name: str, binary: str, load: str, envoy: str | None, play: Callable[["Stage"], None]) -> int:
+def on_stage(
+    name: str, binary: str, load: str, envoy: str | None, play: Callable[["Stage"], None], *, plain_peers: bool = False
+) -> int:
     """Plays on a stage of its own, which is cleared in the end; gives the exit code."""
     with tempfile.TemporaryDirectory(prefix=f"verdigris-{name}-") as directory:
         Path(directory).chmod(0o755)  # nginx reads its files with fewer rights than ours
-        stage = Stage(Path(directory), binary, load, envoy)
+        stage = Stage(Path(directory), binary, load, envoy, plain_peers=plain_peers)
         try:
             stage.start_origins()
             play(stage)
@@ -41,9 +43,9 @@ def on_stage(name: str, binary: str, load: str, envoy: str | None, play: Callabl
 
 
 class Stage:
-    """Everything that a measurement plays with."""
+    """Everything that a measurement plays with. Plain peers are told to add `X-Forwarded-For` to heads, and no more."""
 
-    def __init__(self, directory: Path, binary: str, load: str, envoy: str | None) -> None:
+    def __init__(self, directory: Path, binary: str, load: str, envoy: str | None, *, plain_peers: bool = False) -> None:
         self.directory, self.binary, self.load, self._envoy = directory, binary, load, envoy
         self.ports = Ports()
         self._children: list[Child] = []
@@ -52,6 +54,8 @@ class Stage:
         self._values = {"dir": str(directory), "connections": str(min(20_000, descriptors // 2 - 200))} | {
             name: str(self.ports.take()) for name in ("origin", "origin_h2", "origin_model")
         }
+        # Begins the lines that plain peers do without: a comment in the language of each of them.
+        self._values["fields"] = "#" if plain_peers else ""
         self._write_files()
 
     def _write_files(self) -> None:

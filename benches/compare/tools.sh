@@ -19,6 +19,7 @@ nginx nginx-light
 haproxy haproxy
 wrk wrk
 h2load nghttp2-client
+curl curl
 openssl openssl
 taskset util-linux
 TOOLS

@@ -1,6 +1,7 @@
 //! The handle: how admin asks for changes and sees what is. Cloning shares it.
 
 use std::{
+    collections::HashSet,
     path::PathBuf,
     sync::{
         Arc,
@@ -392,6 +393,7 @@ pub(super) fn duration(text: &str, key: &str) -> Result<Duration, Problem> {
 /// A slot's contents, as an update names them.
 fn contents(update: &SlotUpdate) -> Result<SlotSettings, Problem> {
     let mut endpoints = Vec::with_capacity(update.endpoints.len());
+    let mut seen = HashSet::with_capacity(update.endpoints.len());
     for (index, spec) in update.endpoints.iter().enumerate() {
         let parsed = match spec {
             EndpointSpec::Url(url) => EndpointSettings::from_url(url),
@@ -400,7 +402,7 @@ fn contents(update: &SlotUpdate) -> Result<SlotSettings, Problem> {
         let endpoint = parsed.map_err(|error| {
             Problem::new(ProblemKind::Invalid, format!("endpoints[{index}]: {error}")).hint(error.hint())
         })?;
-        if endpoints.contains(&endpoint) {
+        if !seen.insert(endpoint.clone()) {
             return Err(Problem::new(
                 ProblemKind::Invalid,
                 format!("endpoints[{index}]: {endpoint} stands there twice"),
@@ -415,4 +417,32 @@ fn contents(update: &SlotUpdate) -> Result<SlotSettings, Problem> {
         return Err(Problem::new(ProblemKind::Invalid, message));
     }
     Ok(SlotSettings { endpoints, version: update.version.clone() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn update(urls: &[&str]) -> SlotUpdate {
+        let endpoints = urls.iter().map(|url| EndpointSpec::Url((*url).to_owned())).collect();
+        SlotUpdate { endpoints, version: None, if_generation: None, force: false, supersede: false, reason: None }
+    }
+
+    /// Fails when: `contents` overlooks one of the two, mixes up their order, or tells of the wrong place.
+    #[test]
+    fn an_endpoint_stands_in_a_slot_once() {
+        let good = ["http://127.0.0.1:2", "http://127.0.0.1:1", "h2c://127.0.0.1:1"];
+        let endpoints = contents(&update(&good)).unwrap().endpoints;
+        assert_eq!(endpoints.iter().map(ToString::to_string).collect::<Vec<_>>(), good, "in the order given");
+        for (urls, words) in [
+            (
+                &["http://a:1", "http://b:1", "http://A:1/", "ftp://c"][..],
+                "endpoints[2]: http://a:1 stands there twice",
+            ),
+            (&["http://a:1", "ftp://c", "http://a:1"], "endpoints[1]: "),
+        ] {
+            let problem = contents(&update(urls)).unwrap_err();
+            assert!(problem.error == ProblemKind::Invalid && problem.message.starts_with(words), "{problem}");
+        }
+    }
 }

@@ -1,7 +1,7 @@
 //! What a reading of the config file means for one service. Who wins: the last writer. The file is a writer of a value
 //! only where it says something else than it said when it was last applied; saving it again undoes nothing.
 
-use std::sync::Arc;
+use std::{collections::HashSet, sync::Arc};
 
 use crate::{
     api::EndpointHealth,
@@ -70,9 +70,11 @@ impl ServicePlan {
         }
         let healthy = |endpoint: &&Arc<Endpoint>| endpoint.health() == EndpointHealth::Healthy;
         let mut present = endpoints.iter().filter(healthy).peekable();
-        self.replaced[active]
-            && present.peek().is_some()
-            && !present.any(|endpoint| self.contents[active].endpoints.contains(&endpoint.settings))
+        if !self.replaced[active] || present.peek().is_none() {
+            return false;
+        }
+        let planned: HashSet<_> = self.contents[active].endpoints.iter().collect();
+        !present.any(|endpoint| planned.contains(&endpoint.settings))
     }
 }
 

@@ -1,7 +1,7 @@
 //! Takes a config file over: at start, and when its content changes. All of it or nothing; `apply` does it.
 
 use std::{
-    collections::{BTreeMap, HashSet},
+    collections::{BTreeMap, HashMap, HashSet},
     path::Path,
     sync::Arc,
 };
@@ -24,7 +24,7 @@ use super::{
 use crate::{
     api::{Event, GateReport, Problem, ProblemKind, ReloadStatus},
     checks::Gate,
-    config::{FileContent, Loaded, Marks, Problems, ServiceSettings, SlotSettings},
+    config::{EndpointSettings, FileContent, Loaded, Marks, Problems, ServiceSettings, SlotSettings},
     ids::{Generation, PerSlot, ServiceName, Slot},
     net::tls::{PreparedListeners, TlsListeners},
     store::{ServiceRecord, State},
@@ -328,12 +328,15 @@ fn read(
 
 /// What a plan would make serve: endpoints that are known as they are, new ones as they would be.
 fn endpoints(entry: &Entry, service: &ServicePlan, contents: &SlotSettings, tls: &TlsClient) -> Vec<Arc<Endpoint>> {
-    let known = &entry.slots[service.active].endpoints;
-    let endpoints = contents.endpoints.iter().map(|wanted| {
-        let old = known.iter().find(|endpoint| endpoint.settings == *wanted && entry.tls.is_same(tls));
-        old.cloned().unwrap_or_else(|| Arc::new(Endpoint::with_tls(wanted, tls)))
-    });
-    endpoints.collect()
+    let known: &[_] = if entry.tls.is_same(tls) { &entry.slots[service.active].endpoints } else { &[] };
+    kept_or_new(known, &contents.endpoints, tls)
+}
+
+/// In the order in which they are wanted.
+fn kept_or_new(known: &[Arc<Endpoint>], wanted: &[EndpointSettings], tls: &TlsClient) -> Vec<Arc<Endpoint>> {
+    let known: HashMap<_, _> = known.iter().map(|endpoint| (&endpoint.settings, endpoint)).collect();
+    let new = |wanted| Arc::new(Endpoint::with_tls(wanted, tls));
+    wanted.iter().map(|wanted| known.get(wanted).map_or_else(|| new(wanted), |old| Arc::clone(old))).collect()
 }
 
 /// How the service's endpoints are known; every service of the file has an entry.

@@ -20,7 +20,7 @@ use crate::{
     store::Store,
     table::{self, Reader},
     telemetry::Registry,
-    upstream::{Order, Workers},
+    upstream::{Endpoint, Order, TlsClient, Workers},
 };
 
 pub(in crate::control) const GOOD: &str =
@@ -351,4 +351,15 @@ async fn a_reload_leaves_services_alone_that_it_does_not_change() {
     control.write(GOOD);
     assert!(control.asked().await);
     assert_eq!(control.handle.list().await.services.len(), 1);
+}
+
+/// Fails when: `kept_or_new` forgets an endpoint that is known, with its health and pools, or mixes up their order.
+#[test]
+fn a_gate_asks_endpoints_that_are_known_as_they_are() {
+    let endpoint = |port: u16| crate::config::EndpointSettings::from_url(&format!("http://127.0.0.1:{port}")).unwrap();
+    let known: Vec<_> = [1, 2].map(|port| Arc::new(Endpoint::new(&endpoint(port)))).into();
+    let wanted = [2, 3, 1].map(endpoint);
+    let kept = super::kept_or_new(&known, &wanted, &TlsClient::plain());
+    assert_eq!(kept.iter().map(|one| one.settings.clone()).collect::<Vec<_>>(), wanted);
+    assert!(Arc::ptr_eq(&kept[0], &known[1]) && Arc::ptr_eq(&kept[2], &known[0]));
 }

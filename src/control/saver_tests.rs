@@ -36,24 +36,33 @@ fn saver() -> (tempfile::TempDir, Saver) {
     (dir, Saver::new(Arc::new(store)))
 }
 
-/// Fails when: `soon` or `go_on` saves each change by itself, or never.
-#[tokio::test]
+/// What is due is done, at some time.
+async fn go_on(saver: &mut Saver) {
+    let gone_on = tokio::time::timeout(2 * RETRY_AFTER, saver.go_on()).await;
+    assert!(gone_on.is_ok(), "nothing is due");
+}
+
+/// Fails when: `soon` or `go_on` saves each change by itself, or never, or `now` leaves it to be done again.
+#[tokio::test(start_paused = true)]
 async fn many_changes_are_saved_once() {
-    let (dir, mut saver) = saver();
+    let ((dir, mut saver), begun) = (saver(), Instant::now());
     for generation in 1..=9 {
         note(&mut saver, "iris", Some(generation));
         note(&mut saver, "rose", Some(1));
         saver.soon();
     }
     assert!(!dir.path().join("state.json").exists(), "nobody waits for it");
-    saver.go_on().await;
-    saver.go_on().await;
+    assert!(saver.due >= Some(begun + SAVE_AFTER), "more changes may come");
+    go_on(&mut saver).await;
+    go_on(&mut saver).await;
     assert_eq!(on_disk(dir.path()), [("iris".to_owned(), 9), ("rose".to_owned(), 1)]);
     assert!(!dir.path().join("state.json.old").exists(), "it was written once");
     note(&mut saver, "rose", None);
     note(&mut saver, "iris", Some(9));
+    saver.soon();
     saver.now().await.unwrap();
     assert_eq!(on_disk(dir.path()), [("iris".to_owned(), 9)]);
+    assert!(saver.due.is_none(), "nothing is left to be done");
 }
 
 /// Fails when: `now` writes what is on disk already.
@@ -68,17 +77,18 @@ async fn what_is_on_disk_is_not_written_again() {
     assert!(!dir.path().join("state.json.old").exists() && saver.due.is_none());
 }
 
-/// Fails when: `finish` takes a failed save for done, so that it is not tried again.
-#[tokio::test]
+/// Fails when: `finish` takes a failed save for done, so that it is not tried again, neither by itself nor by `now`.
+#[tokio::test(start_paused = true)]
 async fn what_could_not_be_saved_is_saved_later() {
     let (dir, mut saver) = saver();
     let in_the_way = dir.path().join("state.json.tmp");
     fs::create_dir(&in_the_way).unwrap();
     note(&mut saver, "iris", Some(1));
-    assert!(saver.now().await.unwrap_err().contains("state.json.tmp"));
+    for _ in 0..2 {
+        assert!(saver.now().await.unwrap_err().contains("state.json.tmp"), "it is not on disk");
+    }
     fs::remove_dir(&in_the_way).unwrap();
-    tokio::time::pause();
-    saver.go_on().await;
-    saver.go_on().await;
+    go_on(&mut saver).await;
+    go_on(&mut saver).await;
     assert_eq!(on_disk(dir.path()), [("iris".to_owned(), 1)]);
 }

@@ -16,7 +16,7 @@ use http_body_util::{BodyExt, Full, combinators::BoxBody};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
 use serde_json::json;
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, sync::Notify};
 
 use crate::{
     api::{
@@ -48,6 +48,8 @@ pub(super) struct FakeProxy {
     state: Mutex<State>,
     /// Cloned into every body that still runs.
     leases: PerSlot<Arc<()>>,
+    /// A token stream has begun on the slot that serves.
+    stream_began: Notify,
 }
 
 #[derive(Debug)]
@@ -66,6 +68,7 @@ impl FakeProxy {
             upstreams: PerSlot { blue: servers.blue.addr(), green: servers.green.addr() },
             state: Mutex::new(State { active: Slot::Blue, generation: 1, requests: 0 }),
             leases: PerSlot::default(),
+            stream_began: Notify::new(),
         });
         tokio::spawn(accept(listener, Arc::clone(&proxy)));
         Arc::clone(&proxy)
@@ -93,6 +96,7 @@ impl FakeProxy {
         let slot = self.assign();
         let lease = Arc::clone(&self.leases[slot]);
         let (head, body) = request.into_parts();
+        let is_stream = head.uri.path().ends_with("/generate_stream");
         let body = body.collect().await.unwrap().to_bytes();
         let mut client = Client::new(self.upstreams[slot]);
         let Ok(mut answer) = client.send(Request::from_parts(head, Full::from(body))).await else {
@@ -104,6 +108,9 @@ impl FakeProxy {
         answer.headers_mut().insert("x-verdigris-version", HeaderValue::from_static(version));
         if self.sins.closes.load(Ordering::Relaxed) {
             answer.headers_mut().insert("connection", HeaderValue::from_static("close"));
+        }
+        if is_stream && slot == self.status().active {
+            self.stream_began.notify_waiters();
         }
         // The client lives as long as the body, or its connection would end here.
         let held = move |frame| (&lease, &client, frame).2;
@@ -118,6 +125,11 @@ impl FakeProxy {
     }
 
     async fn switch(&self, to: Slot, wait: bool) -> ChangeReply {
+        if wait && self.sins.lies_about_drain.load(Ordering::Relaxed) {
+            // A lie takes something to lie about: a stream with nearly all its words before it. However slow the machine,
+            // it takes a turn of the runtime for each of them, and the caller has deleted the slot after a few.
+            self.stream_began.notified().await;
+        }
         let generation = {
             let mut state = self.state.lock().unwrap();
             (state.active, state.generation) = (to, state.generation + 1);

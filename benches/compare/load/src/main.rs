@@ -2,7 +2,8 @@
 //! `ready` and then goes on until its standard input ends.
 //!
 //! ```text
-//! load origin ADDR…                               answers small JSON; …/stream?tokens=100&every_ms=20 streams events
+//! load origin ADDR…                               answers small JSON; …/stream?tokens=100&every_ms=20 streams events;
+//!                                                 …/head answers the head of the request as it came
 //! load steady ADDR path=/ rate=1000 seconds=10 connections=32 body=…
 //!             requests at a steady rate, each due at its own time whatever became of those before it. Lines `begin` and
 //!             `end` on standard input mark what happens meanwhile: latencies near it and far from it are told apart

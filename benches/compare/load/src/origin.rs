@@ -41,22 +41,30 @@ pub async fn wait_for_end() -> Result<()> {
 
 struct Request {
     path: String,
+    head: String,
     bytes: usize,
 }
 
 async fn answer_all(mut stream: TcpStream) -> Result<()> {
     stream.set_nodelay(true)?;
-    let small = format!("HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{SMALL}", SMALL.len());
+    let small = answer("application/json", SMALL);
     let mut buffer = Vec::with_capacity(8192);
     loop {
         let Some(request) = read(&mut stream, &mut buffer).await? else { return Ok(()) };
         buffer.drain(..request.bytes);
         if request.path.contains("/stream?") {
-            send_tokens(&mut stream, number(&request.path, "tokens", 100), number(&request.path, "every_ms", 20)).await?;
+            send_tokens(&mut stream, number(&request.path, "tokens", 100), number(&request.path, "every_ms", 20))
+                .await?;
+        } else if request.path.ends_with("/head") {
+            stream.write_all(answer("text/plain", &request.head).as_bytes()).await?;
         } else {
             stream.write_all(small.as_bytes()).await?;
         }
     }
+}
+
+fn answer(kind: &str, body: &str) -> String {
+    format!("HTTP/1.1 200 OK\r\ncontent-type: {kind}\r\ncontent-length: {}\r\n\r\n{body}", body.len())
 }
 
 /// A whole request, head and body; `None` at the end of the connection.
@@ -68,12 +76,14 @@ async fn read(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> Result<Option<Req
             let content = head.headers.iter().find(|field| field.name.eq_ignore_ascii_case("content-length"));
             let content: usize = content.and_then(|field| str::from_utf8(field.value).ok()?.parse().ok()).unwrap_or(0);
             let path = head.path.unwrap_or("/").to_owned();
+            let head =
+                if path.ends_with("/head") { String::from_utf8_lossy(&buffer[..length]).into() } else { String::new() };
             while buffer.len() < length + content {
                 if stream.read_buf(buffer).await? == 0 {
                     return Ok(None);
                 }
             }
-            return Ok(Some(Request { path, bytes: length + content }));
+            return Ok(Some(Request { path, head, bytes: length + content }));
         }
         if stream.read_buf(buffer).await? == 0 {
             return Ok(None);
