@@ -8,7 +8,7 @@
 FROM rust:1.95-bookworm AS build
 WORKDIR /build
 
-# What the training needs, from Debian, and llvm-profdata, from rustup: this layer stays until these files change.
+# What the training needs, from Debian, llvm-profdata among it: this layer stays until these files change.
 # rust-toolchain.toml stays out on purpose: it would have rustup fetch what the base image already is.
 COPY tests/venv.sh tests/venv.sh
 COPY tests/shared tests/shared
@@ -18,6 +18,7 @@ RUN benches/guided/build --tools
 
 # Then everything else. No layer of the dependencies alone: they, too, are built with what the training has counted.
 COPY Cargo.toml Cargo.lock ./
+COPY .cargo .cargo
 COPY src src
 COPY config config
 RUN benches/guided/build --out /build/verdigris

@@ -41,6 +41,8 @@ pub struct ClientConn {
     clock: Arc<AtomicU64>,
     open: AtomicU32,
     is_http2: AtomicBool,
+    /// It was shown the names of fields whose values it is not to remember (HTTP/2).
+    knows_names: AtomicBool,
     is_tls: AtomicBool,
     must_linger: AtomicBool,
     /// Its stream has refused a head.
@@ -74,6 +76,8 @@ pub struct ClientConn {
     read: AtomicU64,
     /// Its task keeps no buffers: it rests already, or there are none yet.
     resting: AtomicBool,
+    /// Its client is looked for while a request is open, for which the runtime has to know the socket.
+    is_watched: AtomicBool,
     /// Wakes the connection's task.
     pub(super) waker: OnceLock<Waker>,
 }
@@ -88,6 +92,7 @@ impl ClientConn {
             clock,
             open: AtomicU32::new(0),
             is_http2: AtomicBool::new(false),
+            knows_names: AtomicBool::new(false),
             is_tls: AtomicBool::new(false),
             must_linger: AtomicBool::new(false),
             has_refused: AtomicBool::new(false),
@@ -111,6 +116,7 @@ impl ClientConn {
             body_end: AtomicU64::new(UNKNOWN),
             read: AtomicU64::new(0),
             resting: AtomicBool::new(true),
+            is_watched: AtomicBool::new(true),
             waker: OnceLock::new(),
         }
     }
@@ -129,6 +135,15 @@ impl ClientConn {
     /// A write is to be tried, whatever the kernel has told.
     pub(super) fn ask_for_a_try(&self) {
         self.try_write.store(true, Relaxed);
+    }
+
+    /// The client of a request that is open is looked for from now on, or is not for the time being.
+    pub(super) fn set_watched(&self, watched: bool) {
+        self.is_watched.store(watched, Relaxed);
+    }
+
+    pub(super) fn is_watched(&self) -> bool {
+        self.is_watched.load(Relaxed)
     }
 
     /// From now on resets are not counted.
@@ -262,6 +277,15 @@ impl ClientConn {
 
     pub fn is_http2(&self) -> bool {
         self.is_http2.load(Relaxed)
+    }
+
+    /// True, once, on HTTP/2: a value that is not worth remembering is to be remembered this time for its name's sake.
+    pub fn learns_names(&self) -> bool {
+        let learns = self.is_http2() && !self.knows_names.load(Relaxed);
+        if learns {
+            self.knows_names.store(true, Relaxed);
+        }
+        learns
     }
 
     /// The client speaks TLS with the proxy.

@@ -91,12 +91,12 @@ impl Downstream {
     }
 
     pub(super) fn is_in_clear(&self) -> bool {
-        self.stream.as_ref().is_some_and(|stream| stream.in_clear().is_some())
+        self.stream.as_ref().is_some_and(Stream::is_in_clear)
     }
 
     /// Ready when there is something to be read, be it the end. Cancel-safe.
-    pub(super) fn poll_word(&self, cx: &mut Context<'_>) -> Poll<()> {
-        match &self.stream {
+    pub(super) fn poll_word(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        match &mut self.stream {
             Some(stream) if self.early.is_empty() => stream.poll_word(cx),
             _ => Poll::Ready(()),
         }
@@ -200,7 +200,7 @@ fn begins_with_settings(bytes: &[u8], start: u64) -> bool {
 
 /// Cuts a client's upgraded connection: the close that follows is a reset.
 pub fn cut_upgraded(upgraded: Upgraded) {
-    if let Ok(parts) = upgraded.downcast::<TokioIo<Downstream>>()
+    if let Ok(parts) = upgraded.downcast::<TokioIo<Box<Downstream>>>()
         && let Some(stream) = &parts.io.inner().stream
     {
         // A socket that cannot be told so is closed in the ordinary way.
@@ -266,7 +266,8 @@ impl AsyncWrite for Downstream {
         let this = &mut *self;
         if this.conn.doing() == Doing::Busy
             && this.conn.is_http1()
-            && let Some(socket) = this.stream.as_ref().and_then(Stream::in_clear)
+            && let Some(stream) = &mut this.stream
+            && let Some(socket) = stream.watched()?
             && let Poll::Ready(gone) = this.hangup.poll_gone(socket, &this.conn, cx)
         {
             tracing::debug!(error = %gone, client = %this.conn.peer, "A client has gone.");

@@ -32,13 +32,14 @@ use crate::telemetry::FailureKind;
 
 /// What a spell leaves behind when it ends in a rest.
 struct Resting<S> {
-    stream: Downstream,
+    /// Boxed, because on its way into hyper's parts it is moved nine times.
+    stream: Box<Downstream>,
     service: S,
 }
 
 /// Serves the connection to its end. Dropping the future closes it at once.
 pub(super) async fn serve_h1<S, B>(
-    stream: Downstream,
+    stream: Box<Downstream>,
     service: S,
     rules: &ConnRules,
     watched: &Watched,
@@ -55,7 +56,7 @@ pub(super) async fn serve_h1<S, B>(
         // An HTTP/2 connection is ended stream by stream, each in a task of its own; this one as a whole.
         let Some(Some(rest)) = Abortable::new(spell).await else { return };
         resting = *rest;
-        order = until_word(&resting.stream, watched).await;
+        order = until_word(&mut resting.stream, watched).await;
         if order == Some(Order::Sever) {
             return;
         }
@@ -66,7 +67,7 @@ pub(super) async fn serve_h1<S, B>(
 /// `async fn`, which would have room for hyper's part twice.
 fn spell<S, B>(
     builder: &Builder,
-    stream: Downstream,
+    stream: Box<Downstream>,
     service: S,
     order: Option<Order>,
     watched: &Watched,
@@ -136,7 +137,7 @@ where
 }
 
 /// Returns when the client has sent something, or is gone; or with an order that ends the rest.
-async fn until_word(stream: &Downstream, watched: &Watched) -> Option<Order> {
+async fn until_word(stream: &mut Downstream, watched: &Watched) -> Option<Order> {
     let mut word = pin!(poll_fn(|cx| stream.poll_word(cx)));
     loop {
         match until_order(word.as_mut(), watched).await {
@@ -148,7 +149,7 @@ async fn until_word(stream: &Downstream, watched: &Watched) -> Option<Order> {
 }
 
 /// Tells the client why its head was not taken. It may be gone; there is nobody to tell then.
-async fn refuse_head(mut stream: Downstream, answer: Bytes) {
+async fn refuse_head(mut stream: Box<Downstream>, answer: Bytes) {
     stream.speak();
     let _ = stream.write_all(&answer).await;
     let _ = stream.shutdown().await;

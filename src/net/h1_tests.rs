@@ -48,6 +48,7 @@ impl Talk {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let (stream, peer) = listener.accept().await.unwrap();
+        let stream = stream.into_std().unwrap();
         let started = Instant::now();
         let patrol = Patrol::new(started);
         let seen: Rc<RefCell<Option<Arc<ClientConn>>>> = Rc::default();

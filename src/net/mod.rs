@@ -27,6 +27,7 @@ mod refusal;
 mod secret;
 mod serve;
 mod stream;
+mod tcp;
 pub mod tls;
 mod trailers;
 

@@ -4,10 +4,7 @@
 use std::{future::Future, io, net::IpAddr, pin::pin, sync::Arc};
 
 use bytes::{Buf as _, BytesMut};
-use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::TcpStream,
-};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
 use super::{
@@ -18,6 +15,7 @@ use super::{
     refusal::HeadLimits,
     serve::until_order,
     stream::{Socket, Stream},
+    tcp::Tcp,
 };
 
 /// A stream on which HTTP begins.
@@ -64,9 +62,10 @@ const PROXY_HEADER: &str = "proxy_header";
 const TLS_HANDSHAKE: &str = "tls_handshake";
 
 /// Opens a client's stream. `None`: it left, took too long, or cannot be spoken with; that has been counted.
-pub(super) async fn open(stream: TcpStream, rules: &ConnRules, watched: &mut Watched) -> Option<Opened> {
+pub(super) async fn open(stream: Tcp, rules: &ConnRules, watched: &mut Watched) -> Option<Opened> {
     let sends_header = rules.sends_proxy_header(watched.conn.peer);
     if !sends_header && rules.tls.is_none() {
+        watched.conn.set_watched(stream.is_registered());
         let stream = Stream::Plain(Socket::new(stream, BytesMut::new(), watched.conn.clone()));
         return Some(Opened { stream, early: BytesMut::new(), is_http2: None });
     }
@@ -91,7 +90,7 @@ pub(super) async fn open(stream: TcpStream, rules: &ConnRules, watched: &mut Wat
 }
 
 async fn open_in_steps(
-    mut stream: TcpStream,
+    mut stream: Tcp,
     rules: &ConnRules,
     watched: &mut Watched,
     sends_header: bool,
@@ -136,7 +135,7 @@ async fn in_time<T>(
 }
 
 /// Takes the PROXY header off the front; what follows it stays in `early`. Says whose connection it is, if it does.
-async fn read_header(stream: &mut TcpStream, early: &mut BytesMut) -> Result<Option<IpAddr>, Failure> {
+async fn read_header(stream: &mut Tcp, early: &mut BytesMut) -> Result<Option<IpAddr>, Failure> {
     loop {
         match stream.read_buf(early).await {
             Ok(0) if early.is_empty() => return Err(Failure::Left),
@@ -152,7 +151,7 @@ async fn read_header(stream: &mut TcpStream, early: &mut BytesMut) -> Result<Opt
 }
 
 async fn shake_hands(
-    mut stream: TcpStream,
+    mut stream: Tcp,
     mut early: BytesMut,
     acceptor: TlsAcceptor,
     conn: Arc<ClientConn>,
@@ -179,7 +178,7 @@ async fn shake_hands(
 }
 
 /// Tells somebody who forgot the `s` of `https`. Who has gone needs no telling.
-async fn refuse_plain(stream: TcpStream, conn: Arc<ClientConn>) {
+async fn refuse_plain(stream: Tcp, conn: Arc<ClientConn>) {
     // The request is not read; without care the reset would overtake the answer.
     conn.must_linger();
     let stream = Stream::Plain(Socket::new(stream, BytesMut::new(), conn.clone()));

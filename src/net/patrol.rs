@@ -88,7 +88,14 @@ impl Patrol {
                 post.look_at_writes(limit);
             }
             let limit = match post.conn.doing() {
-                Doing::Busy => continue,
+                Doing::Busy => {
+                    // The request lasts, and its client may go meanwhile.
+                    if !post.conn.is_watched() {
+                        post.conn.set_watched(true);
+                        post.give(Order::Look);
+                    }
+                    continue;
+                }
                 Doing::Head => limits.header_timeout,
                 Doing::Idle => limits.idle_timeout,
             };

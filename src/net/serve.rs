@@ -3,9 +3,9 @@
 use std::{
     convert::Infallible,
     future::poll_fn,
-    io::{self, Read as _},
+    io,
     mem::MaybeUninit,
-    net::IpAddr,
+    net::{IpAddr, TcpStream},
     pin::{Pin, pin},
     rc::Rc,
     sync::Arc,
@@ -22,11 +22,7 @@ use hyper::{
     service::Service,
 };
 use hyper_util::rt::{TokioIo, TokioTimer};
-use socket2::SockRef;
-use tokio::{
-    io::{AsyncRead as _, ReadBuf},
-    net::TcpStream,
-};
+use tokio::io::{AsyncRead as _, ReadBuf};
 
 use super::{
     ClientConn, Patrol,
@@ -39,15 +35,13 @@ use super::{
     patrol::{Order, Watched},
     refusal::{HeadLimits, Refusals},
     stream::Stream,
+    tcp::{EARLY_BYTES, Tcp},
     tls::ServerTls,
 };
 use crate::{config::settings::ClientRules, telemetry::Registry};
 
 /// The client connection preface of HTTP/2 (RFC 9113 section 3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-
-/// Read at first; more than most heads have.
-const EARLY_BYTES: usize = 4096;
 
 const STREAM_WINDOW_BYTES: u32 = 1024 * 1024;
 /// Deliberately far below what the upstream side has: a client's flood of tiny frames shall end its own connection.
@@ -125,7 +119,8 @@ impl ConnRules {
     }
 }
 
-/// Serves one client connection to its end. `peer` is the address that it was accepted from. Dropping the future closes
+/// Serves one client connection to its end, on a socket that does not block. `peer` is the address that it was accepted
+/// from. Dropping the future closes
 /// it at once.
 pub async fn serve<M, S, B>(
     stream: TcpStream,
@@ -142,7 +137,8 @@ pub async fn serve<M, S, B>(
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
     let mut watched = patrol.watch(peer.to_canonical());
-    let Some(Opened { mut stream, mut early, is_http2 }) = open(stream, &rules, &mut watched).await else {
+    let Some(Opened { mut stream, mut early, is_http2 }) = open(Tcp::Unregistered(stream), &rules, &mut watched).await
+    else {
         return;
     };
     let is_http2 = match is_http2 {
@@ -160,13 +156,14 @@ pub async fn serve<M, S, B>(
         let conn = rules.h2.serve_connection(TokioIo::new(stream.clone()), service);
         Box::pin(serve_h2(conn, &stream, &watched)).await;
     } else {
-        serve_h1(stream, service, &rules, &watched, refusals).await;
+        serve_h1(Box::new(stream), service, &rules, &watched, refusals).await;
     }
 }
 
 /// Reads until the first bytes tell HTTP/2 from HTTP/1.1. `None`: the client left or took too long.
 async fn tell_protocol(stream: &mut Stream, early: &mut BytesMut, watched: &Watched) -> Option<bool> {
-    if early.is_empty() && read_at_once(stream, early) {
+    // Under load a client has asked by the time that it is accepted.
+    if early.is_empty() && stream.read_at_once(early) {
         watched.conn.note_read();
     }
     loop {
@@ -186,15 +183,6 @@ async fn tell_protocol(stream: &mut Stream, early: &mut BytesMut, watched: &Watc
             Err(Order::Finish | Order::Expire | Order::Sever) => return None,
         }
     }
-}
-
-/// Under load a client has asked by the time that it is accepted; then this saves a round of the runtime, which has yet
-/// to learn that there is something to read. False if nothing is known.
-fn read_at_once(stream: &Stream, early: &mut BytesMut) -> bool {
-    let mut space = [0; EARLY_BYTES];
-    let bytes = stream.in_clear().map_or(0, |socket| (&*SockRef::from(socket)).read(&mut space).unwrap_or(0));
-    early.extend_from_slice(&space[..bytes]);
-    bytes > 0
 }
 
 /// Reads what has come, most often all of the first head. The room for it is taken when it is here, because many clients

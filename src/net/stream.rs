@@ -14,7 +14,7 @@ use tokio::{
 };
 use tokio_rustls::server::TlsStream;
 
-use super::{ClientConn, flat::poll_write_pieces};
+use super::{ClientConn, flat::poll_write_pieces, tcp::Tcp};
 
 /// What HTTP is spoken on.
 #[derive(Debug)]
@@ -27,14 +27,14 @@ pub(super) enum Stream {
 /// The socket itself. It tells the patrol whether the client takes bytes, which under TLS only it can know.
 #[derive(Debug)]
 pub(super) struct Socket {
-    stream: TcpStream,
+    stream: Tcp,
     /// Bytes that were read before TLS began.
     early: BytesMut,
     conn: Arc<ClientConn>,
 }
 
 impl Socket {
-    pub(super) fn new(stream: TcpStream, early: BytesMut, conn: Arc<ClientConn>) -> Self {
+    pub(super) fn new(stream: Tcp, early: BytesMut, conn: Arc<ClientConn>) -> Self {
         Self { stream, early, conn }
     }
 
@@ -42,7 +42,7 @@ impl Socket {
     fn note_write(&self, mut written: Poll<io::Result<usize>>, buf: &[u8]) -> Poll<io::Result<usize>> {
         if written.is_pending()
             && self.conn.takes_a_try()
-            && let Ok(bytes) = socket2::SockRef::from(&self.stream).send(buf)
+            && let Ok(bytes) = self.stream.send_at_once(buf)
         {
             written = Poll::Ready(Ok(bytes));
         }
@@ -59,18 +59,41 @@ impl Stream {
         }
     }
 
-    /// The socket, if nothing but HTTP is spoken on it.
-    pub(super) fn in_clear(&self) -> Option<&TcpStream> {
+    pub(super) fn is_in_clear(&self) -> bool {
+        matches!(self, Stream::Plain(_))
+    }
+
+    /// Reads what has come, if nothing but HTTP is spoken, see [`Tcp::read_at_once`].
+    pub(super) fn read_at_once(&self, early: &mut BytesMut) -> bool {
         match self {
-            Stream::Plain(socket) => Some(&socket.stream),
-            Stream::Tls(_) => None,
+            Stream::Plain(socket) => socket.stream.read_at_once(early),
+            Stream::Tls(_) => false,
+        }
+    }
+
+    /// The socket, to look whether the client is still there. `None`: under TLS that cannot be seen, and as long as the
+    /// patrol does not ask for it, it is not worth making the socket known to the runtime.
+    ///
+    /// # Errors
+    /// The runtime takes no more sockets.
+    pub(super) fn watched(&mut self) -> io::Result<Option<&TcpStream>> {
+        match self {
+            Stream::Plain(Socket { stream, conn, .. }) if stream.is_registered() || conn.is_watched() => {
+                stream.register().map(|stream| Some(&*stream))
+            }
+            Stream::Plain(_) | Stream::Tls(_) => Ok(None),
         }
     }
 
     /// Ready when there is something to be read, be it the end or an error. Under TLS nothing may have been left in the
     /// session: the last read found nothing.
-    pub(super) fn poll_word(&self, cx: &mut Context<'_>) -> Poll<()> {
-        self.socket().stream.poll_read_ready(cx).map(drop)
+    pub(super) fn poll_word(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let socket = match self {
+            Stream::Plain(socket) => socket,
+            Stream::Tls(tls) => tls.get_mut().0,
+        };
+        // Who cannot be waited for is told so when it is read from.
+        socket.stream.register().map_or(Poll::Ready(()), |stream| stream.poll_read_ready(cx).map(drop))
     }
 
     /// Makes the close a reset that leaves nothing behind.

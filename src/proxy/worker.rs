@@ -281,13 +281,6 @@ impl Worker {
         // Boxed, because a task moves its future about when it begins and ends.
         tokio::task::spawn_local(Box::pin(async move {
             let Accepted { stream, peer, open: _open } = client;
-            let stream = match tokio::net::TcpStream::from_std(stream) {
-                Ok(stream) => stream,
-                Err(error) => {
-                    tracing::debug!(%error, "A client connection could not be taken over.");
-                    return;
-                }
-            };
             let patrol = worker.patrol.clone();
             serve(stream, peer, rules, patrol, &*worker.clone(), |conn| {
                 let client = Rc::new(Client { address: address_field(conn.peer), conn });

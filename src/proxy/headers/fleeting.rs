@@ -2,7 +2,8 @@
 //!
 //! HTTP/2 remembers fields that it has sent (RFC 7541 section 2.3.2). To remember an id, a time or a duration is a loss: it
 //! drives out what does come again, and the library looks through all values that it has of a name before it sends the
-//! next. So these are sent as they are: "never indexed" (section 6.2.3), which a field's sensitivity stands for.
+//! next. So these are sent as they are: "never indexed" (section 6.2.3), which a field's sensitivity stands for. A name that
+//! the protocol does not know, though, would be spelled out each time; so a connection remembers its first request id.
 
 use http::{HeaderMap, HeaderValue, header};
 

@@ -25,7 +25,8 @@ static TOLD: [HeaderName; 4] = [
 /// Sets what the upstream is to know of the client. Called after `end_hop`, so that a client cannot have it stripped.
 pub(in crate::proxy) fn set_forwarding(fields: &mut HeaderMap, seen: Seen, exchange: &Exchange) {
     let address = &exchange.client.address;
-    fields.reserve(4);
+    // For these, and for the answer's fields: the HTTP library reads them into the same memory.
+    fields.reserve(8);
     let scheme = if exchange.client.conn.is_tls() { HTTPS } else { HTTP };
     if exchange.peer_is_trusted {
         extend(fields, exchange.peer(), address, scheme);

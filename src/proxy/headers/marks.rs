@@ -31,7 +31,11 @@ pub(in crate::proxy) fn mark(fields: &mut HeaderMap, seen: Seen, exchange: &Exch
             None => {}
         }
     });
-    fields.insert(X_REQUEST_ID, exchange.request_id.clone());
+    let mut id = exchange.request_id.clone();
+    if exchange.client.conn.learns_names() {
+        id.set_sensitive(false);
+    }
+    fields.insert(X_REQUEST_ID, id);
 }
 
 /// An upstream's answer must not pass for one of the proxy's own.

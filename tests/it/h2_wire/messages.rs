@@ -365,3 +365,24 @@ async fn a_reset_cancels_the_request() {
     assert!(client.still_serves(99).await);
     assert_eq!(set.upstream_failures().await, 0.0);
 }
+
+/// Fails when: `mark` has a connection remember no request id, so that each answer spells out the field's name.
+#[tokio::test]
+async fn the_name_of_the_request_id_is_spelled_out_once() {
+    let set = Set::new("").await;
+    let mut client = Client::open(set.proxy.addr).await;
+    let mut bytes = Vec::new();
+    for stream in [1, 3, 5, 7] {
+        client.send(&headers(stream, END_STREAM, &request("GET", "/", &[("x-request-id", "7")]))).await;
+        let head = loop {
+            let frame = client.link.frame().await.unwrap();
+            if frame.kind == HEADERS {
+                break frame;
+            }
+        };
+        assert_eq!(field(&client.link.fields(&head).await.unwrap(), "x-request-id"), Some("7"));
+        bytes.push(head.payload.len());
+    }
+    // Eight fields, five of which are known; the date may be a new one once.
+    assert!(bytes[1..].iter().min() < Some(&18), "{bytes:?}");
+}
