@@ -12,6 +12,7 @@ mod content;
 mod defaults;
 mod endpoint;
 mod locate;
+mod pace;
 mod pieces;
 mod preview;
 mod problems;
@@ -31,6 +32,7 @@ mod tests;
 
 pub use content::{FileContent, Loaded, load, parse};
 pub use endpoint::BadEndpoint;
+pub use pace::Pace;
 pub use preview::PreviewSettings;
 pub use problems::{Place, Problem, Problems};
 pub use quantity::{BadQuantity, parse_duration, parse_size};

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     api::{Event, HistoryEntry, ReloadReply, ReloadStatus},
-    config,
+    config::{self, Pace},
     ids::{Generation, PerSlot, ServiceName, Slot},
     switch::{self, Effect},
 };
@@ -58,8 +58,10 @@ impl Controller {
         for name in &plan.removed {
             self.remove(name).await;
         }
+        let mut pace = Pace::begin();
         for (name, service) in plan.services {
             self.revise(&name, service, job, changed.contains(&name)).await;
+            pace.step();
         }
         for settings in plan.added {
             let (tls, preview) = (client(&job.tls, &settings.name), job.previews.get(&settings.name));
@@ -167,8 +169,10 @@ impl Controller {
 
     /// Notes what is to be found again after a restart.
     pub(super) fn record<'n>(&mut self, services: impl IntoIterator<Item = &'n ServiceName>) {
+        let mut pace = Pace::begin();
         for name in services {
             self.saver.note(name, self.entries.get(name).map(record::of_entry));
+            pace.step();
         }
         debug_assert!(
             self.saver
