@@ -120,8 +120,7 @@ impl ConnRules {
 }
 
 /// Serves one client connection to its end, on a socket that does not block. `peer` is the address that it was accepted
-/// from. Dropping the future closes
-/// it at once.
+/// from. Dropping the future closes it at once.
 pub async fn serve<M, S, B>(
     stream: TcpStream,
     peer: IpAddr,
