@@ -1,9 +1,13 @@
 //! One look at the file: renew the watches, read, compare.
 
 use std::{
-    collections::BTreeSet,
+    collections::BTreeMap,
     fmt,
     path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::SeqCst},
+    },
 };
 
 use notify::{
@@ -15,7 +19,7 @@ use super::{
     super::FileContent,
     Pace,
     signal::{Reason, Signal, Waker},
-    trail::directories,
+    trail::{Identity, identities},
 };
 
 /// Where the file is looked for, and what was seen there last.
@@ -29,7 +33,12 @@ pub(super) struct Lookout {
     waker: Waker,
     /// `None` where file events are not to be had; tried again at each look.
     events: Option<RecommendedWatcher>,
-    watched: BTreeSet<PathBuf>,
+    /// The directories on the way to the file, when it was gone last.
+    trail: BTreeMap<PathBuf, Option<Identity>>,
+    /// Those of them that are watched, as they were before that began.
+    watched: BTreeMap<PathBuf, Option<Identity>>,
+    /// Something was deleted: if it was a directory, its watch is gone with it, whatever has its place now.
+    deleted: Arc<AtomicBool>,
     /// So that each trouble is logged once, when it begins.
     polling: bool,
     away: bool,
@@ -44,7 +53,9 @@ impl Lookout {
             ceiling: ceiling.to_owned(),
             waker,
             events: None,
-            watched: BTreeSet::new(),
+            trail: BTreeMap::new(),
+            watched: BTreeMap::new(),
+            deleted: Arc::default(),
             polling: false,
             away: false,
         }
@@ -109,20 +120,22 @@ impl Lookout {
         }
     }
 
-    /// Watches are taken off and put on again, since a directory of the same name may be another directory now.
+    /// A directory of the same name may be another directory now. One that is not stays watched: to begin with it anew
+    /// has the kernel walk through all names that it knows in there, for milliseconds where there are many.
     fn renew_watches(&mut self) {
         if !self.pace.events {
             self.polling = true;
             return;
         }
         for round in 0..TRAIL_ROUNDS_MAX {
-            let mut trail = directories(&self.path);
-            trail.retain(|directory| directory.starts_with(&self.ceiling));
+            let mut trail = identities(&self.path);
+            trail.retain(|directory, _| directory.starts_with(&self.ceiling));
             // Links may have been swapped before the watches stood, so the way has to be the same afterwards.
-            if round > 0 && trail == self.watched {
+            if round > 0 && trail == self.trail {
                 break;
             }
-            match self.watch(&trail) {
+            self.trail = trail;
+            match self.watch() {
                 Ok(()) => self.polling = false,
                 Err(error) => {
                     self.fall_back(&error);
@@ -132,28 +145,39 @@ impl Lookout {
         }
     }
 
-    fn watch(&mut self, trail: &BTreeSet<PathBuf>) -> notify::Result<()> {
+    fn watch(&mut self) -> notify::Result<()> {
         let events = match &mut self.events {
             Some(events) => events,
-            none => none.insert(listen(self.waker.clone())?),
+            none => none.insert(listen(self.waker.clone(), self.deleted.clone())?),
         };
-        for gone in std::mem::take(&mut self.watched) {
-            // It fails if the directory was deleted, which took its watch along.
-            let _already_off = events.unwatch(&gone);
-        }
-        self.watched.clone_from(trail);
-        trail.iter().try_for_each(|directory| match events.watch(directory, RecursiveMode::NonRecursive) {
-            Err(error) if !is_limit(&error) => {
-                // Not there yet, or not ours to read: the directory above sees the one, the poll the other.
-                tracing::debug!(directory = %directory.display(), %error, "a directory is not watched");
-                Ok(())
+        let (trail, doubtful) = (&self.trail, self.deleted.swap(false, SeqCst));
+        self.watched.retain(|directory, identity| {
+            let stays = !doubtful && identity.is_some() && trail.get(directory) == Some(identity);
+            if !stays {
+                // It fails if the directory was deleted, which took its watch along.
+                let _already_off = events.unwatch(directory);
             }
-            result => result,
-        })
+            stays
+        });
+        for (directory, identity) in trail {
+            if self.watched.contains_key(directory) {
+                continue;
+            }
+            match events.watch(directory, RecursiveMode::NonRecursive) {
+                Ok(()) => drop(self.watched.insert(directory.clone(), *identity)),
+                Err(error) if is_limit(&error) => return Err(error),
+                // Not there yet, or not ours to read: the directory above sees the one, the poll the other.
+                Err(error) => {
+                    tracing::debug!(directory = %directory.display(), %error, "a directory is not watched");
+                }
+            }
+        }
+        Ok(())
     }
 
     pub(super) fn fall_back(&mut self, error: &notify::Error) {
         self.events = None;
+        self.trail.clear();
         self.watched.clear();
         if !std::mem::replace(&mut self.polling, true) {
             let every = self.pace.poll;
@@ -162,10 +186,13 @@ impl Lookout {
     }
 }
 
-pub(super) fn listen(waker: Waker) -> notify::Result<RecommendedWatcher> {
+pub(super) fn listen(waker: Waker, deleted: Arc<AtomicBool>) -> notify::Result<RecommendedWatcher> {
     notify::recommended_watcher(move |event: notify::Result<Event>| {
-        if event.is_ok_and(|event| is_mere_reading(&event.kind)) {
-            return;
+        match event {
+            Ok(event) if is_mere_reading(&event.kind) => return,
+            Ok(event) if !event.kind.is_remove() && !event.need_rescan() => {}
+            // What is not known may have been a deletion.
+            Ok(_) | Err(_) => deleted.store(true, SeqCst),
         }
         waker.wake();
     })

@@ -322,7 +322,7 @@ fn reading_the_file_is_no_reason_to_look_again() {
     let path = room.write("config.toml", "a");
     let (waker, signal) = signal::pair();
     // Only the room's own directory, since other tests make noise in the ones above.
-    let mut events = look::listen(waker).unwrap();
+    let mut events = look::listen(waker, std::sync::Arc::default()).unwrap();
     events.watch(&room.root, RecursiveMode::NonRecursive).unwrap();
     for _ in 0..5 {
         fs::read(&path).unwrap();

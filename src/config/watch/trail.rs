@@ -1,10 +1,31 @@
 //! The directories on the way to a file: where any part of its path, or any hop of a symlink on it, could be replaced.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     fs,
+    os::unix::fs::MetadataExt as _,
     path::{Component, Path, PathBuf},
+    time::SystemTime,
 };
+
+/// What tells a directory from another of the same name. The time of its birth, because its number may be given to the
+/// next one when it is deleted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Identity {
+    device: u64,
+    number: u64,
+    born: SystemTime,
+}
+
+/// The [`directories`] as they are now; `None` where there is none, or where the file system does not tell births.
+pub(super) fn identities(path: &Path) -> BTreeMap<PathBuf, Option<Identity>> {
+    directories(path).into_iter().map(|directory| (directory.clone(), identity(&directory))).collect()
+}
+
+fn identity(directory: &Path) -> Option<Identity> {
+    let found = fs::metadata(directory).ok()?;
+    Some(Identity { device: found.dev(), number: found.ino(), born: found.created().ok()? })
+}
 
 /// Walks the path as the kernel would and notes each directory in which a name is looked up. What does not exist (yet)
 /// ends the walk with what was found: those directories will see it appear.
@@ -70,6 +91,24 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().canonicalize().unwrap();
         (directory, path)
+    }
+
+    /// Fails when: a directory that takes another's place is taken for it, so that nobody watches it.
+    #[test]
+    fn a_directory_is_told_from_its_successor() {
+        let (_keep, root) = root();
+        let (place, before) = (root.join("current"), root.join("before"));
+        fs::create_dir(&place).unwrap();
+        let file = place.join("config.toml");
+        let at = |directory: &Path| identities(&file)[directory];
+        let (first, parent) = (at(&place), at(&root));
+        fs::write(&file, "").unwrap();
+        assert_eq!((at(&place), at(&root)), (first, parent), "what is in it does not count");
+        fs::rename(&place, &before).unwrap();
+        assert_eq!(at(&place), None);
+        fs::create_dir(&place).unwrap();
+        assert_ne!(at(&place), first);
+        assert_eq!(at(&root), parent);
     }
 
     #[test]
