@@ -7,12 +7,12 @@
 //! (`defaults`); a problem names file, line, column and key; [`Watcher`] speaks only when the *content* is another.
 //! Never: what a service does now (the recorded state), what changed between two files, binding or connecting.
 
+mod breather;
 mod check;
 mod content;
 mod defaults;
 mod endpoint;
 mod locate;
-mod pace;
 mod pieces;
 mod preview;
 mod problems;
@@ -30,9 +30,9 @@ mod samples;
 #[cfg(test)]
 mod tests;
 
+pub use breather::Breather;
 pub use content::{FileContent, Loaded, load, parse};
 pub use endpoint::BadEndpoint;
-pub use pace::Pace;
 pub use preview::PreviewSettings;
 pub use problems::{Place, Problem, Problems};
 pub use quantity::{BadQuantity, parse_duration, parse_size};

@@ -11,7 +11,7 @@ use serde::Deserialize as _;
 use toml::Deserializer;
 
 use super::{
-    Loaded, Pace, check,
+    Breather, Loaded, check,
     read::read,
     schema::File,
     settings::{ServiceSettings, Settings},
@@ -23,10 +23,10 @@ pub(super) fn read_pieces(text: &str, path: &Path, before: Option<&Loaded>) -> O
     let before = Before::new(before);
     let (head, pieces) = split(text);
     let mut services = Vec::with_capacity(pieces.len());
-    let mut pace = Pace::begin();
+    let mut breather = Breather::begin();
     for (index, piece) in pieces.into_iter().enumerate() {
         services.push(before.service(index, piece).or_else(|| service(piece, path))?);
-        pace.step();
+        breather.step();
     }
     let tree = Tree::parse(path, head).ok()?;
     let source = Source::new(path, head, &tree);

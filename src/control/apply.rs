@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     api::{Event, HistoryEntry, ReloadReply, ReloadStatus},
-    config::{self, Pace},
+    config::{self, Breather},
     ids::{Generation, PerSlot, ServiceName, Slot},
     switch::{self, Effect},
 };
@@ -55,13 +55,14 @@ impl Controller {
         let changed: BTreeSet<&ServiceName> = lines.iter().map(|line| &line.service).collect();
         let tried = job.trials.iter().map(|trial| trial.service.clone());
         let mut touched: BTreeSet<ServiceName> = tried.chain(plan.services.keys().cloned()).collect();
+        let mut breather = Breather::begin();
         for name in &plan.removed {
             self.remove(name).await;
+            breather.step();
         }
-        let mut pace = Pace::begin();
         for (name, service) in plan.services {
             self.revise(&name, service, job, changed.contains(&name)).await;
-            pace.step();
+            breather.step();
         }
         for settings in plan.added {
             let (tls, preview) = (client(&job.tls, &settings.name), job.previews.get(&settings.name));
@@ -69,6 +70,7 @@ impl Controller {
             entry.golden = job.golden.get(&settings.name).cloned();
             touched.insert(settings.name.clone());
             self.entries.insert(settings.name.clone(), entry);
+            breather.step();
         }
         if !plan.removed.is_empty() {
             self.around.registry.retain_services(|name| self.entries.contains_key(name));
@@ -169,10 +171,10 @@ impl Controller {
 
     /// Notes what is to be found again after a restart.
     pub(super) fn record<'n>(&mut self, services: impl IntoIterator<Item = &'n ServiceName>) {
-        let mut pace = Pace::begin();
+        let mut breather = Breather::begin();
         for name in services {
             self.saver.note(name, self.entries.get(name).map(record::of_entry));
-            pace.step();
+            breather.step();
         }
         debug_assert!(
             self.saver

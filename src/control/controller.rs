@@ -26,7 +26,7 @@ use super::{
 };
 use crate::{
     api::{Action, ChangeReply, Event, GateReport, HistoryEntry, Problem, ReloadReply, ReloadStatus},
-    config::{Loaded, Marks, Pace, Settings, SlotSettings},
+    config::{Breather, Loaded, Marks, Settings, SlotSettings},
     ids::{ServiceName, Slot},
     net::tls::TlsListeners,
     shadow::Taps,
@@ -360,9 +360,9 @@ impl Controller {
     /// Shows what the books say of some services, and how the last reload went. Others may not have come or gone.
     pub(super) fn show_some<'n>(&self, names: impl IntoIterator<Item = &'n ServiceName>) {
         let mut services = self.overview.borrow().services.clone();
-        let mut pace = Pace::begin();
+        let mut breather = Breather::begin();
         for name in names {
-            pace.step();
+            breather.step();
             match (services.get(name), self.entries.get(name)) {
                 (Some(shown), Some(entry)) => shown.replace(ServiceView::new(entry, self.preparing(name))),
                 (None, None) => {}

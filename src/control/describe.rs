@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     api::{Action, HistoryEntry, Outcome, SlotContents},
-    config::{Pace, ServiceSettings, SlotSettings},
+    config::{Breather, ServiceSettings, SlotSettings},
     ids::{Generation, ServiceName, Slot},
     store::ServiceRecord,
     table::Preview,
@@ -35,9 +35,9 @@ impl Controller {
             words.push(format!("service {}: added", settings.name));
             lines.push(added_line(settings, actor));
         }
-        let mut pace = Pace::begin();
+        let mut breather = Breather::begin();
         for (name, service) in &plan.services {
-            pace.step();
+            breather.step();
             let Some(entry) = self.entries.get(name) else { continue };
             let Some((what, action)) = change_of(entry, service, &client(&job.tls, name), job.previews.get(name))
             else {

@@ -24,7 +24,7 @@ use super::{
 use crate::{
     api::{Event, GateReport, Problem, ProblemKind, ReloadStatus},
     checks::Gate,
-    config::{EndpointSettings, FileContent, Loaded, Marks, Pace, Problems, ServiceSettings, SlotSettings},
+    config::{Breather, EndpointSettings, FileContent, Loaded, Marks, Problems, ServiceSettings, SlotSettings},
     ids::{Generation, PerSlot, ServiceName, Slot},
     net::tls::{PreparedListeners, TlsListeners},
     store::{ServiceRecord, State},
@@ -231,9 +231,9 @@ impl Controller {
     fn plan(&self, job: &ReloadJob) -> Result<Plan, String> {
         let mut whole = Plan::default();
         let wanted = &job.loaded.settings.services;
-        let mut pace = Pace::begin();
+        let mut breather = Breather::begin();
         for wanted in wanted {
-            pace.step();
+            breather.step();
             let Some(entry) = self.entries.get(&wanted.name) else {
                 whole.added.push(wanted.clone());
                 continue;
