@@ -102,6 +102,10 @@ pub(super) async fn shut_down(
         _ = delayed => {}
         () = until(&mut stopped, &mut signalled, Stop::Now) => {}
     }
+    tokio::select! {
+        () = parts.acceptor.finish_handshakes() => {}
+        () = until(&mut stopped, &mut signalled, Stop::Now) => {}
+    }
     parts.acceptor.close().await;
     if !at_once {
         announce(&parts.workers).await;

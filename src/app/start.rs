@@ -192,6 +192,9 @@ async fn build(prepared: Prepared) -> anyhow::Result<Parts> {
     })
     .await?;
     let acceptor = Acceptor::new(prepared.proxy, workers.clone(), settings.proxy.limits.connections_max);
+    if settings.proxy.defer_accept {
+        acceptor.defer();
+    }
     let watcher = config::Watcher::start(&prepared.config, &prepared.loaded.hash)
         .with_context(|| format!("{} cannot be watched", prepared.config.display()))?;
     let (watching, listeners) = (handle.clone(), prepared.tls.clone());

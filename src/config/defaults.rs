@@ -12,6 +12,7 @@ use super::settings::{
 
 pub(super) const PROXY_LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
 pub(super) const ADMIN_LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 9900);
+pub(super) const DEFER_ACCEPT: bool = true;
 pub(super) const STATE_DIR: &str = "state";
 pub(super) const LOG_FILTER: &str = "info";
 pub(super) const REPLAY_BUFFER: usize = MIB;

@@ -16,6 +16,7 @@ pub fn needs_restart(old: &Settings, new: &Settings) -> Vec<String> {
     };
     note("proxy.listen", both.map(|s| s.proxy.listen.to_string()));
     note("proxy.workers", both.map(|s| s.proxy.workers.to_string()));
+    note("proxy.defer_accept", both.map(|s| s.proxy.defer_accept.to_string()));
     note("proxy.access_log", both.map(|s| access_log(&s.proxy.access_log)));
     note("proxy.limits.connections_max", both.map(|s| words(s.proxy.limits.connections_max)));
     note("proxy.limits.replay_buffer_total", both.map(|s| words(s.proxy.limits.replay_buffer_total)));

@@ -30,6 +30,7 @@ pub(super) struct File {
 pub(super) struct Proxy {
     pub(super) listen: Given<String>,
     pub(super) workers: Given<i64>,
+    pub(super) defer_accept: Given<bool>,
     pub(super) access_log: Given<String>,
     pub(super) trusted_proxies: Vec<Spanned<String>>,
     pub(super) proxy_protocol: Vec<Spanned<String>>,

@@ -9,6 +9,8 @@ use std::{
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::io::Interest;
 
+use super::defer;
+
 /// Connections that may wait for `accept`; the kernel lowers it to its own limit.
 const BACKLOG: i32 = 4096;
 
@@ -62,6 +64,30 @@ impl Listener {
         Ok((stream.into(), peer))
     }
 
+    /// From now on clients are handed over when they ask, or a second after they have connected; or else, at once. A
+    /// system that cannot do the former goes on doing the latter.
+    ///
+    /// # Errors
+    /// As `setsockopt(2)` has them.
+    pub fn defer(&self, defer: bool) -> io::Result<()> {
+        defer::set(&self.0, defer)
+    }
+
+    /// True if a client's handshake is half done, or it has not asked yet and was not handed over: closing the socket
+    /// would reset it. True, too, where the kernel does not tell.
+    pub async fn has_handshakes(&self) -> bool {
+        let Ok(port) = self.0.local_addr().map(|address| address.port()) else { return true };
+        let mut told = false;
+        for page in ["/proc/net/tcp", "/proc/net/tcp6"] {
+            let Ok(table) = tokio::fs::read_to_string(page).await else { continue };
+            told = true;
+            if defer::is_half_open(&table, port) {
+                return true;
+            }
+        }
+        !told
+    }
+
     /// Looks out for clients on this thread's runtime; several threads may.
     ///
     /// # Errors
@@ -101,7 +127,28 @@ impl Lookout<'_> {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write as _;
+
     use super::*;
+
+    /// Fails when: a client that is silent is handed over at once, one that asks is not, or nothing tells of a client
+    /// that the kernel keeps.
+    #[cfg(target_os = "linux")]
+    #[tokio::test]
+    async fn a_deferred_client_is_handed_over_when_it_asks() {
+        let listener = Listener::new(bind("127.0.0.1:0".parse().unwrap(), "test").unwrap());
+        listener.defer(true).unwrap();
+        assert!(!listener.has_handshakes().await);
+        let mut client = TcpStream::connect(listener.0.local_addr().unwrap()).unwrap();
+        assert_eq!(listener.accept().unwrap_err().kind(), io::ErrorKind::WouldBlock);
+        assert!(listener.has_handshakes().await);
+        client.write_all(b"?").unwrap();
+        assert_eq!(listener.accept().unwrap().1, client.local_addr().unwrap());
+        assert!(!listener.has_handshakes().await);
+        listener.defer(false).unwrap();
+        let _silent = TcpStream::connect(listener.0.local_addr().unwrap()).unwrap();
+        listener.accept().unwrap();
+    }
 
     /// Fails when: `open` leaves TCP_NODELAY out, or `accept` hands out sockets that block.
     #[tokio::test]

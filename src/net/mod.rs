@@ -1,8 +1,8 @@
 //! Listeners, client connections, their time limits and their graceful end.
 //!
-//! `open` makes a connection of an accepted socket: PROXY header, TLS, the protocol. `serve` runs it over `downstream`,
-//! which sees every byte: heads before the HTTP library does, trailers, hang-ups, what the client does not take. `gather`
-//! has the frames of an HTTP/2 connection leave together.
+//! `defer` has clients wait in the kernel until they ask. `open` makes a connection of an accepted socket: PROXY header,
+//! TLS, the protocol. `serve` runs it over `downstream`, which sees every byte: heads before the HTTP library does,
+//! trailers, hang-ups, what the client does not take. `gather` has the frames of an HTTP/2 connection leave together.
 //! `patrol` holds all of a worker's connections to their limits.
 //!
 //! Invariants: a switch or reload never touches a client connection; a connection is told to close only at shutdown,
@@ -12,6 +12,7 @@
 
 mod abort;
 mod conn;
+mod defer;
 mod downstream;
 mod flat;
 mod gather;
@@ -33,6 +34,7 @@ mod trailers;
 
 pub use abort::Abort;
 pub use conn::ClientConn;
+pub use defer::HANDSHAKE_MAX;
 pub use downstream::cut_upgraded;
 pub use flat::poll_write_pieces;
 pub use gather::{Gathered, Pushing};

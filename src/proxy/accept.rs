@@ -14,12 +14,14 @@ use super::{
     intake::{Intake, Shift},
     worker::Command,
 };
-use crate::net::Listener;
+use crate::net::{HANDSHAKE_MAX, Listener};
 
 /// How often workers are looked at: several of their ticks, because a busy machine makes them late.
 const LOOK: Duration = Duration::from_millis(500);
 /// How long the worker that accepts may take to hear that nobody is accepted any more.
 const FAREWELL: Duration = Duration::from_secs(1);
+/// How often handshakes are looked for before the socket is closed.
+const HANDSHAKE_LOOK: Duration = Duration::from_millis(20);
 
 /// Accepts clients, from the first call of `run` until it is dropped.
 #[derive(Debug)]
@@ -52,6 +54,33 @@ impl Acceptor {
                 _ = &mut shift.over => self.shift = None,
                 never = stand_in(&self.intake, &shift.worker) => match never {},
             }
+        }
+    }
+
+    /// Has clients wait in the kernel until they ask, see [`Listener::defer`].
+    pub fn defer(&self) {
+        self.set_defer(true);
+    }
+
+    /// Has clients accepted until no handshake is half done, because closing the socket would reset it (E26); not much
+    /// longer than a second. Cancel-safe.
+    pub async fn finish_handshakes(&mut self) {
+        self.set_defer(false);
+        let listener = self.intake.listener.clone();
+        let done = async {
+            while listener.has_handshakes().await {
+                tokio::time::sleep(HANDSHAKE_LOOK).await;
+            }
+        };
+        tokio::select! {
+            _ = tokio::time::timeout(HANDSHAKE_MAX, done) => {}
+            () = self.run() => {}
+        }
+    }
+
+    fn set_defer(&self, defer: bool) {
+        if let Err(error) = self.intake.listener.defer(defer) {
+            tracing::info!(%error, "The system does not defer clients; they are accepted when they have connected.");
         }
     }
 

@@ -255,8 +255,12 @@ async fn one_lease_of_any_kind_on_any_worker_holds_the_slot() {
     for (what, kind) in [("request", "unary"), ("events", "stream"), ("call", "stream"), ("tunnel", "tunnel")] {
         for others in 0..2 {
             let proxy = Proxy::ready(&config).await;
-            // A client is placed on the worker that has the fewest.
-            let _idle = if others == 0 { None } else { Some(proxy.conn().await) };
+            // A client is placed on the worker that has the fewest, when it asks.
+            let mut idle = Vec::new();
+            for _ in 0..others {
+                idle.push(proxy.conn().await);
+                idle[0].call(&get("/")).await;
+            }
             let holder = Holder::begin(what, &proxy, &blue).await;
             proxy.switch("green").await;
             let drain = proxy.admin.drain("iris", "blue").await;

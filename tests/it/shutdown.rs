@@ -106,6 +106,28 @@ async fn idle_connections_do_not_hold_the_process() {
     until_true("the HTTP/2 client to be told", || channel.ended().is_some()).await;
 }
 
+/// Fails when: a client that has connected and not asked is reset, because the kernel still keeps it when the socket is
+/// closed (E26).
+#[tokio::test]
+async fn who_connects_and_asks_late_is_answered() {
+    let Set { blue: _blue, mut proxy, _others, _dir } = set("").await;
+    let mut late = proxy.conn().await;
+    proxy.signal("TERM");
+    until("connections to be refused", || async {
+        match tokio::net::TcpStream::connect(proxy.addr).await {
+            Ok(_) => Err("still accepted"),
+            Err(_) => Ok(()),
+        }
+    })
+    .await;
+    late.send(&get("/")).await;
+    let head = late.head().await;
+    assert_eq!(head.status, 200);
+    assert!(head.says_close());
+    late.rest(head).await;
+    assert!(proxy.exit().await.success());
+}
+
 /// Fails when: the deadline does not cut, or what it cuts looks complete.
 #[tokio::test]
 async fn the_deadline_cuts_visibly() {

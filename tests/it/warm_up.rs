@@ -163,13 +163,13 @@ async fn the_first_users_on_green_open_no_connection() {
     let (blue, green) = (Origin::start("blue").await, Origin::start("green").await);
     let (blue_grpc, green_grpc) = (GrpcOrigin::start("blue").await, GrpcOrigin::start("green").await);
     let proxy = Proxy::ready(&still(Config::pair_with_grpc((&blue, &blue_grpc), (&green, &green_grpc)))).await;
-    // Clients go to the worker that has the fewest: three connections to each of the two.
+    // Clients go to the worker that has the fewest when they ask: three connections to each of the two, then a channel.
     let mut conns = Vec::new();
     for _ in 0..6 {
         conns.push(proxy.conn().await);
     }
-    let channels = [Channel::open(proxy.addr).await, Channel::open(proxy.addr).await];
     held_together(&mut conns, &blue).await;
+    let channels = [Channel::open(proxy.addr).await, Channel::open(proxy.addr).await];
     let reply = proxy.switch("green").await;
     let (result, said) = step(&reply["gate"], "connections");
     assert_eq!((result.as_str(), said.contains("8 connections opened by 2 workers")), ("pass", true), "{said}");

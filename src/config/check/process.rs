@@ -23,6 +23,7 @@ impl Check<'_> {
                 0 => thread::available_parallelism().map_or(1, usize::from),
                 count => count,
             },
+            defer_accept: given.defer_accept.as_ref().map_or(defaults::DEFER_ACCEPT, |given| *given.get_ref()),
             trusted_proxies: self.networks(&given.trusted_proxies),
             proxy_protocol: self.networks(&given.proxy_protocol),
             tls: given.tls.as_ref().and_then(|tls| self.tls(tls)),
