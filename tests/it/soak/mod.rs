@@ -20,6 +20,7 @@ use server::{Fate, Server};
 
 use crate::support::{
     binary::{Binary, with_own_addresses},
+    client::get,
     config::{Config, Service},
     wait::until,
 };
@@ -58,6 +59,28 @@ async fn holdings(proxy: &Binary) -> Holdings {
         tasks: tasks.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum(),
         memory_kib: memory.trim().trim_end_matches(" kB").parse().unwrap(),
     }
+}
+
+/// What it holds when all of it has started: each of its two workers has served, and let go of what it took for that. One
+/// of them has a task that accepts.
+async fn at_rest(proxy: &Binary) -> Holdings {
+    let mut conns = [proxy.conn().await, proxy.conn().await];
+    for conn in &mut conns {
+        assert_eq!(conn.call(&get("/v2/health/ready")).await.status, 200);
+    }
+    drop(conns);
+    until("every worker to be at rest", || async {
+        // As below.
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        let now = holdings(proxy).await;
+        if now.tasks == 1.0 { Ok(now) } else { Err(now) }
+    })
+    .await
+}
+
+fn open_files(proxy: &Binary) -> Vec<std::path::PathBuf> {
+    let directory = fs::read_dir(format!("/proc/{}/fd", proxy.id())).unwrap();
+    directory.filter_map(|entry| fs::read_link(entry.ok()?.path()).ok()).collect()
 }
 
 /// One fault, and when it began and was over.
@@ -108,7 +131,7 @@ async fn bad_weather_shows_only_where_it_must() {
     let mut servers = [Server::start("blue", dir.path()).await, Server::start("green", dir.path()).await];
     let proxy = Binary::start(dir.path(), &config(&servers[0], &servers[1])).await;
     proxy.admin.until_healthy("iris").await;
-    let before = holdings(&proxy).await;
+    let before = at_rest(&proxy).await;
 
     let clients = Clients::start(proxy.addr, 2);
     clients.more(100).await;
@@ -139,7 +162,7 @@ async fn given_back(proxy: &Binary, before: Holdings, loaded: Holdings) {
         tokio::time::sleep(Duration::from_millis(100)).await;
         let now = holdings(proxy).await;
         let same = now.tasks <= before.tasks && now.descriptors <= before.descriptors;
-        if same { Ok(()) } else { Err((before, now)) }
+        if same { Ok(()) } else { Err((before, now, open_files(proxy), fs::read_to_string("/proc/net/tcp").unwrap())) }
     })
     .await;
     let after = holdings(proxy).await;
