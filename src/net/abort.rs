@@ -11,7 +11,7 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
-use super::moment::in_one_go;
+use super::{look::Look, moment::in_one_go};
 
 /// A handle to end a serving task.
 #[derive(Debug, Default)]
@@ -22,6 +22,8 @@ pub struct Abort {
 
 thread_local! {
     static CURRENT: Cell<Option<Rc<Abort>>> = const { Cell::new(None) };
+    /// How often a handle was used on this thread.
+    static FIRED: Cell<u64> = const { Cell::new(0) };
 }
 
 impl Abort {
@@ -37,6 +39,7 @@ impl Abort {
     /// Ends the task: what it has open is dropped, which closes the connection or resets the stream.
     pub fn fire(&self) {
         self.wanted.set(true);
+        FIRED.set(FIRED.get() + 1);
         if let Some(waker) = self.waker.take() {
             waker.wake();
         }
@@ -53,12 +56,28 @@ impl Abort {
 /// A future that can be ended by its [`Abort`]. Ready with `None` then.
 pub(super) struct Abortable<F> {
     future: Option<Pin<Box<F>>>,
-    abort: Rc<Abort>,
+    /// In `CURRENT` while the future is polled.
+    abort: Option<Rc<Abort>>,
+    looked: Option<Look>,
 }
 
 impl<F: Future> Abortable<F> {
     pub(super) fn new(future: F) -> Self {
-        Self { future: Some(Box::pin(future)), abort: Rc::default() }
+        Self { future: Some(Box::pin(future)), abort: Some(Rc::default()), looked: None }
+    }
+
+    /// Ends the future if that is wanted, and has the handle wake this task.
+    fn look(&mut self, cx: &Context<'_>) {
+        let now = Look::new(FIRED.get(), cx);
+        if self.looked == Some(now) {
+            return;
+        }
+        let Some(abort) = &self.abort else { return };
+        if abort.wanted.get() {
+            self.future = None;
+        }
+        abort.note(cx);
+        self.looked = Some(now);
     }
 }
 
@@ -66,17 +85,14 @@ impl<F: Future> Future for Abortable<F> {
     type Output = Option<F::Output>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<F::Output>> {
-        let abort = self.abort.clone();
-        if abort.wanted.get() {
-            self.future = None;
-        }
-        let Some(future) = &mut self.future else {
+        let this = &mut *self;
+        this.look(cx);
+        let Some(future) = &mut this.future else {
             return Poll::Ready(None);
         };
-        abort.note(cx);
-        let before = CURRENT.with(|current| current.replace(Some(abort)));
+        let before = CURRENT.replace(this.abort.take());
         let polled = in_one_go(|| future.as_mut().poll(cx));
-        CURRENT.with(|current| current.set(before));
+        this.abort = CURRENT.replace(before);
         polled.map(Some)
     }
 }

@@ -36,26 +36,27 @@ const PREFACE_BYTES: u64 = 24;
 /// GOAWAY with ENHANCE_YOUR_CALM; the stream id says that any request may have been processed (RFC 9113 section 6.8).
 const CALM_DOWN: &[u8] = &[0, 0, 8, 7, 0, 0, 0, 0, 0, 0x7f, 0xff, 0xff, 0xff, 0, 0, 0, 11];
 
-/// The stream of one client connection.
+/// The stream of one client connection. In the order written, as [`ClientConn`] is: what a write needs comes first.
 #[derive(Debug)]
+#[repr(C)]
 pub(super) struct Downstream {
     /// Always there until drop.
     stream: Option<Stream>,
-    /// Bytes read before the protocol was known.
-    early: BytesMut,
+    conn: Arc<ClientConn>,
+    hangup: Hangup,
+    /// A head must not be passed on; hyper thinks that it or the stream has told the client.
+    refused: Option<FailureKind>,
     /// The last write took a part only: what is written next is in the middle of a frame.
     inside: bool,
-    conn: Arc<ClientConn>,
+    /// Interim answers that are being written.
+    interim: Bytes,
+    /// Bytes read before the protocol was known.
+    early: BytesMut,
+    /// Bytes read so far.
+    read: u64,
     limits: HeadLimits,
     head: HeadScan,
     trailers: TrailerScan,
-    /// Bytes read so far.
-    read: u64,
-    /// A head must not be passed on; hyper thinks that it or the stream has told the client.
-    refused: Option<FailureKind>,
-    hangup: Hangup,
-    /// Interim answers that are being written.
-    interim: Bytes,
 }
 
 impl Downstream {

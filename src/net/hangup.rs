@@ -34,8 +34,15 @@ pub(super) enum Hangup {
     Open,
     /// More bytes wait to be read; behind them nothing can be seen.
     Hidden,
-    /// It has sent FIN.
-    Fin { look: Pin<Box<Sleep>>, quiet: Duration, asked: bool },
+    /// It has sent FIN. Boxed, because few do while they wait.
+    Fin(Box<Fin>),
+}
+
+#[derive(Debug)]
+pub(super) struct Fin {
+    look: Pin<Box<Sleep>>,
+    quiet: Duration,
+    asked: bool,
 }
 
 impl Hangup {
@@ -48,8 +55,8 @@ impl Hangup {
 
     /// Bytes were written: whoever does not want them will say so.
     pub(super) fn note_write(&mut self) {
-        if let Hangup::Fin { quiet, .. } = self {
-            *quiet = Duration::ZERO;
+        if let Hangup::Fin(fin) = self {
+            fin.quiet = Duration::ZERO;
         }
     }
 
@@ -62,7 +69,8 @@ impl Hangup {
                     Ok(seen) => *self = seen,
                     Err(error) => return Poll::Ready(error),
                 },
-                Hangup::Fin { look, quiet, asked } => {
+                Hangup::Fin(fin) => {
+                    let Fin { look, quiet, asked } = &mut **fin;
                     if let Ok(Some(error)) | Err(error) = stream.take_error() {
                         return Poll::Ready(error);
                     }
@@ -92,7 +100,7 @@ fn poll_end(stream: &TcpStream, cx: &mut Context<'_>) -> Poll<io::Result<Hangup>
         match stream.try_io(Interest::READABLE, || SockRef::from(stream).peek(&mut byte)) {
             Ok(0) => {
                 let look = Box::pin(tokio::time::sleep(LOOK));
-                return Poll::Ready(Ok(Hangup::Fin { look, quiet: Duration::ZERO, asked: false }));
+                return Poll::Ready(Ok(Hangup::Fin(Box::new(Fin { look, quiet: Duration::ZERO, asked: false }))));
             }
             Ok(_) => return Poll::Ready(Ok(Hangup::Hidden)),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}

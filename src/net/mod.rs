@@ -20,6 +20,7 @@ mod h1;
 mod hangup;
 mod head;
 mod listen;
+mod look;
 mod moment;
 mod open;
 mod patrol;

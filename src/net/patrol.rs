@@ -18,7 +18,10 @@ use std::{
 
 use slab::Slab;
 
-use super::conn::{ClientConn, Doing};
+use super::{
+    conn::{ClientConn, Doing},
+    look::Look,
+};
 use crate::config::settings::Limits;
 
 /// What a connection's task is told to do.
@@ -45,6 +48,8 @@ pub struct Patrol {
     clock: Arc<AtomicU64>,
     closing: Arc<AtomicBool>,
     standing_order: Cell<Option<Order>>,
+    /// Orders so far.
+    given: Cell<u64>,
 }
 
 struct Post {
@@ -57,6 +62,7 @@ struct Post {
 pub(super) struct Watched {
     patrol: Rc<Patrol>,
     key: usize,
+    looked: Cell<Option<Look>>,
     pub(super) conn: Arc<ClientConn>,
 }
 
@@ -68,6 +74,7 @@ impl Patrol {
             clock: Arc::default(),
             closing: Arc::default(),
             standing_order: Cell::new(None),
+            given: Cell::new(0),
         })
     }
 
@@ -85,14 +92,14 @@ impl Patrol {
         self.clock.store(now.saturating_duration_since(self.started).as_millis() as u64, Relaxed);
         for (_, post) in self.posts.borrow_mut().iter_mut() {
             if let Some(limit) = limits.send_timeout {
-                post.look_at_writes(limit);
+                post.look_at_writes(&self.given, limit);
             }
             let limit = match post.conn.doing() {
                 Doing::Busy => {
                     // The request lasts, and its client may go meanwhile.
                     if !post.conn.is_watched() {
                         post.conn.set_watched(true);
-                        post.give(Order::Look);
+                        post.give(&self.given, Order::Look);
                     }
                     continue;
                 }
@@ -100,16 +107,16 @@ impl Patrol {
                 Doing::Idle => limits.idle_timeout,
             };
             if post.conn.may_rest() {
-                post.give(Order::Rest);
+                post.give(&self.given, Order::Rest);
             }
             let doing_for = Duration::from_millis(post.conn.for_ms());
             if doing_for >= limit {
-                post.give(Order::Expire);
+                post.give(&self.given, Order::Expire);
             }
             // An HTTP/2 connection without a request that has not ended by itself has a client that leaves the last part
             // of an answer where it is.
             if post.conn.is_http2() && limits.send_timeout.is_some_and(|send| doing_for >= limit + send) {
-                post.give(Order::Sever);
+                post.give(&self.given, Order::Sever);
             }
         }
     }
@@ -128,21 +135,21 @@ impl Patrol {
     /// Ends a connection whose client resets too much.
     pub fn expel(&self, conn: &Arc<ClientConn>) {
         for (_, post) in self.posts.borrow_mut().iter_mut().filter(|(_, post)| Arc::ptr_eq(&post.conn, conn)) {
-            post.give(Order::Sever);
+            post.give(&self.given, Order::Sever);
         }
     }
 
     fn order_all(&self, order: Order) {
         self.standing_order.set(Some(order));
         for (_, post) in self.posts.borrow_mut().iter_mut() {
-            post.give(order);
+            post.give(&self.given, order);
         }
     }
 
     pub(super) fn watch(self: &Rc<Self>, peer: IpAddr) -> Watched {
         let conn = self.conn(peer);
         let post = Post { conn: conn.clone(), order: self.standing_order.get(), waker: None };
-        Watched { patrol: self.clone(), key: self.posts.borrow_mut().insert(post), conn }
+        Watched { patrol: self.clone(), key: self.posts.borrow_mut().insert(post), looked: Cell::new(None), conn }
     }
 
     /// What is known of a connection from there, before it is watched.
@@ -154,19 +161,20 @@ impl Patrol {
 impl Post {
     /// Lets go of a client that takes nothing. The kernel tells of room in its buffer only when a third of it is free,
     /// which a slow client may need longer for than the limit; so from the middle of the time on a write is tried.
-    fn look_at_writes(&mut self, limit: Duration) {
+    fn look_at_writes(&mut self, given: &Cell<u64>, limit: Duration) {
         let Some(blocked_ms) = self.conn.blocked_for_ms() else { return };
         let blocked = Duration::from_millis(blocked_ms);
         if blocked >= limit {
             self.conn.give_up();
-            self.give(Order::Sever);
+            self.give(given, Order::Sever);
         } else if blocked >= limit / 2 {
             self.conn.ask_for_a_try();
-            self.give(Order::Look);
+            self.give(given, Order::Look);
         }
     }
 
-    fn give(&mut self, order: Order) {
+    fn give(&mut self, given: &Cell<u64>, order: Order) {
+        given.set(given.get() + 1);
         self.order = self.order.max(Some(order));
         if let Some(waker) = self.waker.take() {
             waker.wake();
@@ -177,6 +185,10 @@ impl Post {
 impl Watched {
     /// Ready with an order, once each.
     pub(super) fn poll_order(&self, cx: &Context<'_>) -> Poll<Order> {
+        let now = Look::new(self.patrol.given.get(), cx);
+        if self.looked.get() == Some(now) {
+            return Poll::Pending;
+        }
         let mut posts = self.patrol.posts.borrow_mut();
         let post = &mut posts[self.key];
         if let Some(order) = post.order.take() {
@@ -185,6 +197,7 @@ impl Watched {
         if !post.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
             post.waker = Some(cx.waker().clone());
         }
+        self.looked.set(Some(now));
         Poll::Pending
     }
 }
@@ -200,7 +213,7 @@ impl Watched {
 
     /// Gives an order again that could not be carried out when it came.
     pub(super) fn repeat(&self, order: Order) {
-        self.patrol.posts.borrow_mut()[self.key].give(order);
+        self.patrol.posts.borrow_mut()[self.key].give(&self.patrol.given, order);
     }
 }
 

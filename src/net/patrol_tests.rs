@@ -89,6 +89,39 @@ fn a_client_that_takes_nothing_is_let_go_but_not_before_a_try() {
     assert!(watched.conn.has_stalled());
 }
 
+/// Fails when: a task that asks again, or another one, is not woken by the next order.
+#[test]
+fn an_order_wakes_who_asked_last() {
+    let (first, second) = (Arc::new(Woken::default()), Arc::new(Woken::default()));
+    let (one, other) = (Waker::from(first.clone()), Waker::from(second.clone()));
+    let patrol = Patrol::new(Instant::now());
+    let watched = patrol.watch(IpAddr::from([127, 0, 0, 1]));
+    for waker in [&one, &one, &other, &other] {
+        assert!(watched.poll_order(&Context::from_waker(waker)).is_pending());
+    }
+    patrol.announce();
+    assert_eq!((first.times(), second.times()), (0, 1));
+    assert_eq!(watched.poll_order(&Context::from_waker(&other)), Poll::Ready(Order::Announce));
+    assert!(watched.poll_order(&Context::from_waker(&other)).is_pending());
+    patrol.finish();
+    assert_eq!((first.times(), second.times()), (0, 2));
+}
+
+#[derive(Default)]
+struct Woken(AtomicU64);
+
+impl Woken {
+    fn times(&self) -> u64 {
+        self.0.load(Relaxed)
+    }
+}
+
+impl std::task::Wake for Woken {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Relaxed);
+    }
+}
+
 #[test]
 fn who_comes_after_shutdown_began_is_told_too() {
     let patrol = Patrol::new(Instant::now());

@@ -47,40 +47,43 @@ pub(super) enum AnswerBody {
     Relayed(Box<Relay>),
 }
 
-/// An upstream's body on its way to the client.
+/// An upstream's body on its way to the client. In the order written: what each part needs comes first, because with
+/// hundreds of streams each line of memory has to be fetched anew for each of them.
+#[repr(C)]
 pub(super) struct Relay {
     incoming: Incoming,
-    /// Taken when the body has ended.
-    open: Option<Open>,
     lease: Option<Lease>,
-    /// The request's body, if it had not ended when the answer began.
-    request: Option<SharedBody>,
+    /// Told at the next look, so that what came before it has left by then.
+    broken: Option<AnswerBroken>,
+    /// How long the upstream's next part may take.
+    idle: Option<Duration>,
+    /// That time runs.
+    waiting: bool,
     /// HTTP/2: the last part may still wait for the client to open its window. (A blocked HTTP/1.1 connection is the
     /// patrol's matter.)
     untaken: Option<bool>,
     /// A gRPC answer with a second message is a stream.
     watch_messages: bool,
-    /// How long the upstream's next part may take.
-    idle: Option<Duration>,
-    /// That time runs.
-    waiting: bool,
-    /// Told at the next look, so that what came before it has left by then.
-    broken: Option<AnswerBroken>,
     /// Only the connection's end tells the client where the body ends.
     until_close: bool,
+    /// The request's body, if it had not ended when the answer began.
+    request: Option<SharedBody>,
+    /// Taken when the body has ended.
+    open: Option<Open>,
 }
 
 /// What is held while a body is open.
+#[repr(C)]
 struct Open {
     exchange: Rc<Exchange>,
-    conn: Conn,
-    _in_flight: InFlight,
+    /// Copies the answer, if somebody wants it.
+    tee: Option<Rc<Tee>>,
+    frames: u32,
     /// May serve another request afterwards; with what the server said of its patience.
     reusable: bool,
     keep_alive: Option<Duration>,
-    frames: u32,
-    /// Copies the answer, if somebody wants it.
-    tee: Option<Rc<Tee>>,
+    _in_flight: InFlight,
+    conn: Conn,
 }
 
 /// What a relay is made of.

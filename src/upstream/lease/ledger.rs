@@ -48,27 +48,30 @@ pub struct Ledger {
     now: Cell<Instant>,
 }
 
+/// What each part of a stream looks at is in the first of its lines of memory, in the order written: with hundreds of
+/// streams a line has to be fetched anew for each of them.
+#[repr(C, align(64))]
 struct Entry {
-    tenure: LocalTenure,
-    started: Instant,
-    kind: LeaseKind,
-    holders: u32,
+    waker: Option<Waker>,
     /// Of what the holder waits for now.
     deadline: Option<Instant>,
     /// What moves the deadline on by this much: see [`Lease::touch`].
     idle: Option<Duration>,
-    /// Of the request as a whole.
-    limit: Option<(Instant, FailureKind)>,
     interrupt: Option<Interrupt>,
-    waker: Option<Waker>,
-    /// Ends the task that serves the holder, if it does not end by itself when it is cut.
-    abort: Option<Rc<Abort>>,
+    kind: LeaseKind,
     /// It was cut before the last tick.
     overdue: bool,
+    holders: u32,
+    started: Instant,
+    tenure: LocalTenure,
+    /// Ends the task that serves the holder, if it does not end by itself when it is cut.
+    abort: Option<Rc<Abort>>,
+    /// Of the request as a whole.
+    limit: Option<(Instant, FailureKind)>,
     /// The client is waited for: to send more of its request, and to take more of its answer.
     body_wait: Wait,
-    body_waker: Option<Waker>,
     send_wait: Wait,
+    body_waker: Option<Waker>,
 }
 
 /// The right to use a slot. Clones share it; it ends when the last one is dropped.
