@@ -143,6 +143,14 @@ impl AnswerBody {
     }
 }
 
+impl Drop for Relay {
+    /// As at any other end, the lease goes after all that it was held for.
+    fn drop(&mut self) {
+        self.open = None;
+        self.lease = None;
+    }
+}
+
 impl Relay {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, AnswerBroken>>> {
         if let Some(broken) = self.broken.take() {
