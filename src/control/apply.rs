@@ -111,7 +111,7 @@ impl Controller {
         let words = if changes.is_empty() { "nothing to change".to_owned() } else { changes.join("; ") };
         tracing::info!(%actor, changes = changes.len(), "The config file was applied: {words}.");
         for words in needs_restart {
-            tracing::warn!("{words}");
+            tracing::warn!("Takes effect only after a restart: {words}");
         }
         for warning in &job.loaded.warnings {
             tracing::warn!("{warning}");

@@ -5,6 +5,7 @@ use std::{fs, os::unix::fs::symlink, path::Path};
 use serde_json::{Value, json};
 
 use crate::support::{
+    binary::{Binary, with_own_addresses},
     client::get,
     config::{Config, Service},
     origin::{Origin, Ready},
@@ -234,4 +235,18 @@ async fn what_needs_a_restart_is_said() {
     until_colour(&proxy, "/", "green").await;
     let status = reload_status(&proxy).await;
     assert!(status["needs_restart"][0].as_str().is_some_and(|text| text.contains("listen")), "{status}");
+}
+
+/// Fails when: the log names a change that waits for a restart, but not that it waits.
+#[tokio::test]
+async fn the_log_says_what_waits_for_a_restart() {
+    let (blue, green) = (Origin::start("blue").await, Origin::start("green").await);
+    let mut config = with_own_addresses(Config::pair(&blue, &green));
+    let dir = tempfile::tempdir().unwrap();
+    let proxy = Binary::traced(dir.path(), &config).await;
+    config.workers = 1;
+    fs::write(dir.path().join("verdigris.toml"), config.text()).unwrap();
+    assert_eq!(proxy.admin.call("POST", "/v1/config/reload", None).await.status, 200);
+    let log = fs::read_to_string(dir.path().join("log")).unwrap();
+    assert!(log.contains("Takes effect only after a restart: proxy.workers: 2 -> 1"));
 }
