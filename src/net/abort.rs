@@ -11,7 +11,7 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
-use super::{look::Look, moment::in_one_go};
+use super::{epoch::Epoch, moment::in_one_go};
 
 /// A handle to end a serving task.
 #[derive(Debug, Default)]
@@ -58,7 +58,7 @@ pub(super) struct Abortable<F> {
     future: Option<Pin<Box<F>>>,
     /// In `CURRENT` while the future is polled.
     abort: Option<Rc<Abort>>,
-    looked: Option<Look>,
+    looked: Option<Epoch>,
 }
 
 impl<F: Future> Abortable<F> {
@@ -68,7 +68,7 @@ impl<F: Future> Abortable<F> {
 
     /// Ends the future if that is wanted, and has the handle wake this task.
     fn look(&mut self, cx: &Context<'_>) {
-        let now = Look::new(FIRED.get(), cx);
+        let now = Epoch::new(FIRED.get(), cx);
         if self.looked == Some(now) {
             return;
         }

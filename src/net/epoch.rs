@@ -9,12 +9,12 @@ use std::task::{Context, RawWakerVTable};
 /// How many events there were on this thread, and the waker that was left for the next one. While both are the same, so is
 /// what was found. The waker must be kept where it was left, so that no other one gets its address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Look {
+pub(super) struct Epoch {
     events: u64,
     waker: (*const (), *const RawWakerVTable),
 }
 
-impl Look {
+impl Epoch {
     pub(super) fn new(events: u64, cx: &Context<'_>) -> Self {
         Self { events, waker: (cx.waker().data(), cx.waker().vtable()) }
     }

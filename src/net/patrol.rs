@@ -20,7 +20,7 @@ use slab::Slab;
 
 use super::{
     conn::{ClientConn, Doing},
-    look::Look,
+    epoch::Epoch,
 };
 use crate::config::settings::Limits;
 
@@ -62,7 +62,7 @@ struct Post {
 pub(super) struct Watched {
     patrol: Rc<Patrol>,
     key: usize,
-    looked: Cell<Option<Look>>,
+    looked: Cell<Option<Epoch>>,
     pub(super) conn: Arc<ClientConn>,
 }
 
@@ -185,7 +185,7 @@ impl Post {
 impl Watched {
     /// Ready with an order, once each.
     pub(super) fn poll_order(&self, cx: &Context<'_>) -> Poll<Order> {
-        let now = Look::new(self.patrol.given.get(), cx);
+        let now = Epoch::new(self.patrol.given.get(), cx);
         if self.looked.get() == Some(now) {
             return Poll::Pending;
         }

@@ -48,7 +48,7 @@ const TICK: Duration = Duration::from_millis(100);
 const INBOX: usize = 1024;
 /// Tasks that have their turn before the sockets are looked at again, if so many wait; HAProxy takes 200 events at once, the
 /// runtime's own figure is 61. What comes later would have to wait behind them in any case, and what leaves in one go
-/// finds its receivers awake: each wake-up costs as much as a tenth of a request.
+/// finds its receivers awake.
 const TURNS: u32 = 256;
 
 /// What a worker is told by whoever runs it. What control asks of it is an [`Order`].

@@ -110,7 +110,8 @@ async fn idle_connections_do_not_hold_the_process() {
 /// closed (E26).
 #[tokio::test]
 async fn who_connects_and_asks_late_is_answered() {
-    let Set { blue: _blue, mut proxy, _others, _dir } = set("").await;
+    // Far longer than the next request takes; it ends with the last connection.
+    let Set { blue: _blue, mut proxy, _others, _dir } = set("[proxy.shutdown]\nlinger = \"10s\"").await;
     let mut late = proxy.conn().await;
     proxy.signal("TERM");
     until("connections to be refused", || async {

@@ -48,7 +48,7 @@ pub struct Ledger {
     now: Cell<Instant>,
 }
 
-/// What each part of a stream looks at is in the first of its lines of memory, in the order written: with hundreds of
+/// In the order written: what each part of a stream looks at is in the first line of memory, because with hundreds of
 /// streams a line has to be fetched anew for each of them.
 #[repr(C, align(64))]
 struct Entry {
