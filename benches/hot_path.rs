@@ -226,8 +226,9 @@ fn sse_tap(bencher: Bencher<'_, '_>) {
         answer_bytes_max: usize::MAX,
         bytes_max: usize::MAX,
         at_once_max: usize::MAX,
+        waiting_max: 1,
     };
-    let _outlet = taps.open((&service, Slot::Blue), Wanted::default(), Vec::new(), bounds, 1).expect("the only tap");
+    let _outlet = taps.open((&service, Slot::Blue), Wanted::default(), Vec::new(), bounds).expect("the only tap");
     let tap = taps.reader().find(&service, Slot::Blue).expect("it is open");
     let (head, ()) = Request::post("/v1/chat/completions").body(()).expect("a request").into_parts();
     let token = Frame::data(Bytes::from_static(TOKEN));

@@ -9,6 +9,8 @@ pub enum Omission {
     NoMemory,
     /// As many exchanges as may be copied at once are being copied.
     Crowded,
+    /// As many copies as may wait to be drawn were waiting when it was complete.
+    Undrawn,
     /// WebSocket and other upgrades: they have no answer that ends.
     Upgrade,
     /// It was sent to another slot in the end.
@@ -21,11 +23,12 @@ pub enum Omission {
 
 impl Omission {
     /// In the order of their declaration.
-    pub const ALL: [Omission; 8] = [
+    pub const ALL: [Omission; 9] = [
         Omission::RequestTooLong,
         Omission::AnswerTooLong,
         Omission::NoMemory,
         Omission::Crowded,
+        Omission::Undrawn,
         Omission::Upgrade,
         Omission::Moved,
         Omission::Broken,
@@ -39,6 +42,7 @@ impl Omission {
             Omission::AnswerTooLong => "its answer is longer than may be copied",
             Omission::NoMemory => "all copies together had reached their limit",
             Omission::Crowded => "as many others as may be copied at once were being copied",
+            Omission::Undrawn => "as many copies as may wait were waiting when it was complete",
             Omission::Upgrade => "it asked for an upgrade, such as to a WebSocket",
             Omission::Moved => "it was sent to the other slot in the end",
             Omission::Broken => "it was not whole: it failed, was cut or answered early, or its client left",

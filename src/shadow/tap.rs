@@ -9,7 +9,7 @@ use std::{
 };
 
 use http::{HeaderMap, HeaderName, request::Parts};
-use tokio::sync::mpsc;
+use tokio::sync::mpsc::{self, error::TrySendError};
 
 use super::{
     copied::{Budget, Copied},
@@ -27,6 +27,8 @@ pub struct CopyBounds {
     pub bytes_max: usize,
     /// Exchanges that are copied at the same time.
     pub at_once_max: usize,
+    /// Copies that may wait to be drawn, at least one.
+    pub waiting_max: usize,
 }
 
 /// What a tap has seen so far.
@@ -112,9 +114,11 @@ impl Tap {
         self.outlet.is_closed()
     }
 
-    /// Never waits: what finds the outlet full came too late to be wanted.
+    /// Never waits: what finds the outlet full is left out.
     pub(super) fn give(&self, copied: Copied) {
-        drop(self.outlet.try_send(copied));
+        if let Err(TrySendError::Full(_)) = self.outlet.try_send(copied) {
+            self.omit(Omission::Undrawn);
+        }
     }
 
     pub(super) fn omit(&self, why: Omission) {

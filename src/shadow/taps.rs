@@ -50,17 +50,15 @@ impl Default for Taps {
 }
 
 impl Taps {
-    /// Opens a tap; `None` if the slot has one already. `without` names fields of requests that are not copied; `waiting_max`
-    /// is how many copies may wait to be drawn.
+    /// Opens a tap; `None` if the slot has one already. `without` names fields of requests that are not copied.
     pub fn open(
         &self,
         (service, slot): (&ServiceName, Slot),
         wanted: Wanted,
         without: Vec<HeaderName>,
         bounds: CopyBounds,
-        waiting_max: usize,
     ) -> Option<Outlet> {
-        let (outlet, copies) = mpsc::channel(waiting_max.max(1));
+        let (outlet, copies) = mpsc::channel(bounds.waiting_max.max(1));
         let tap = Tap::new(wanted, without, bounds, outlet);
         let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
         let mut open = Open::clone(&self.pointer.load_full());

@@ -12,7 +12,7 @@ use crate::{
 };
 
 const BOUNDS: CopyBounds =
-    CopyBounds { request_bytes_max: 10, answer_bytes_max: 20, bytes_max: 10_000, at_once_max: 3 };
+    CopyBounds { request_bytes_max: 10, answer_bytes_max: 20, bytes_max: 10_000, at_once_max: 3, waiting_max: 4 };
 /// What the time of one part of an answer counts.
 const ARRIVAL: usize = size_of::<(usize, Duration)>();
 
@@ -31,7 +31,7 @@ fn open(taps: &Taps, wanted: Wanted) -> Outlet {
 
 fn open_within(taps: &Taps, wanted: Wanted, bounds: CopyBounds) -> Outlet {
     let without = vec![HeaderName::from_static("authorization")];
-    taps.open((&iris(), Slot::Blue), wanted, without, bounds, 4).unwrap()
+    taps.open((&iris(), Slot::Blue), wanted, without, bounds).unwrap()
 }
 
 /// What the tap's copies may still hold.
@@ -120,6 +120,22 @@ async fn what_is_drawn_makes_room() {
     assert_eq!((outlet.counts().omitted, left(&taps)), (vec![], BOUNDS.bytes_max));
 }
 
+/// Fails when: what finds the outlet full is not counted, or holds its place.
+#[tokio::test]
+async fn what_finds_the_outlet_full_is_counted() {
+    let taps = Taps::default();
+    let mut outlet = open(&taps, Wanted::default());
+    let play_some = || (0..BOUNDS.waiting_max + 2).for_each(|_| play(&tee(&taps).unwrap(), "", ""));
+    for round in 1..3 {
+        play_some();
+        assert_eq!(outlet.counts().omitted, [(Omission::Undrawn, 2 * round)]);
+        for _ in 0..BOUNDS.waiting_max {
+            outlet.draw().await.unwrap();
+        }
+        assert_eq!(left(&taps), BOUNDS.bytes_max);
+    }
+}
+
 /// Fails when: a part of an exchange that is kept in memory does not count, or what does not fit is kept, told as whole, or
 /// not told.
 #[test]
@@ -170,7 +186,7 @@ fn all_that_is_kept_counts() {
 fn a_tap_ends_with_its_outlet() {
     let taps = Taps::default();
     let outlet = open(&taps, Wanted::default());
-    let again = taps.open((&iris(), Slot::Blue), Wanted::default(), Vec::new(), BOUNDS, 1);
+    let again = taps.open((&iris(), Slot::Blue), Wanted::default(), Vec::new(), BOUNDS);
     assert!(again.is_none());
     assert!(taps.reader().find(&iris(), Slot::Green).is_none());
     let tap = taps.reader().find(&iris(), Slot::Blue).unwrap();

@@ -4,12 +4,12 @@
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, JoinSet};
 use verdigris::checks::golden::Set;
 
 use crate::support::{
     admin::{Admin, Reply},
-    client::{Conn, get, request},
+    client::{Conn, get, once, request},
     config::Config,
     grpc_origin::GrpcOrigin,
     load::{Kind, Load, assert_no_failures},
@@ -175,6 +175,28 @@ async fn no_secret_is_in_the_file() {
     assert_eq!(seen.body, body.as_bytes());
     // What was redacted is another request: nothing is said of its values.
     assert_eq!(file.matches("\"data\":[0.1]").count(), 2, "{file}");
+}
+
+/// Fails when: in `control::recording::live`, no more copies may wait than are wanted, so that those which will be left out
+/// crowd out the others.
+#[tokio::test]
+async fn what_is_left_out_does_not_crowd_out_what_is_wanted() {
+    let (blue, green) = (Origin::start("blue").await, Origin::start("green").await);
+    let proxy = start(Config::pair(&blue, &green)).await;
+    for _ in 0..20 {
+        let recording = Recording::begin(proxy.admin, json!({"requests": 1, "redact": ["user"]})).await;
+        let mut clients = JoinSet::new();
+        for n in 0..20 {
+            let (addr, wanted) = (proxy.addr, n == 19);
+            clients.spawn(async move {
+                let unreadable = request("POST", "/infer?do=infer", "content-type: text/csv\r\n", b"user,s3cret");
+                once(addr, &if wanted { get("/wanted") } else { unreadable }).await;
+            });
+        }
+        clients.join_all().await;
+        let (file, _) = recording.file().await;
+        assert!(file.contains("/wanted"), "{file}");
+    }
 }
 
 /// Fails when: in `control::recording::live`, live requests are sent again unasked, or not as the file has them.

@@ -42,6 +42,7 @@ pub(super) async fn record(
         until: Instant::now() + terms.timeout,
     });
     let (mut recorder, mut tally) = (Recorder::new(terms.redaction.clone()), Tally::default());
+    run.under_way();
     let mut sent = 0;
     for batch in requests.chunks(AT_ONCE) {
         if asking.left().is_zero() {

@@ -31,12 +31,12 @@ pub(super) async fn record(
     (wanted, repeat): (&Wanted, bool),
     run: &Run,
 ) -> Result<Outcome, Problem> {
-    let waiting_max = terms.wanted.min(BOUNDS.at_once_max);
     let place = (&view.settings.name, slot);
-    let outlet = handle.inner.taps.open(place, wanted.clone(), terms.without.clone(), BOUNDS, waiting_max);
+    let outlet = handle.inner.taps.open(place, wanted.clone(), terms.without.clone(), BOUNDS);
     let Some(mut outlet) = outlet else {
         return Err(Problem::new(ProblemKind::Busy, format!("the traffic of slot {slot} is being copied already")));
     };
+    run.under_way();
     let recorder = Some(Recorder::new(terms.redaction.clone()));
     let mut desk = Desk { view, slot, terms, repeat, run, recorder, tally: Tally::default(), turn: 0 };
     let until = Instant::now() + terms.timeout;
@@ -140,7 +140,13 @@ async fn slot_left(mut overview: watch::Receiver<Arc<Overview>>, begun: &Service
     let _ = overview.wait_for(|overview| !same(overview)).await;
 }
 
-const BOUNDS: CopyBounds =
-    CopyBounds { request_bytes_max: 1 << 20, answer_bytes_max: 16 << 20, bytes_max: 64 << 20, at_once_max: 256 };
+/// More may wait than are wanted: some of them will be left out.
+const BOUNDS: CopyBounds = CopyBounds {
+    request_bytes_max: 1 << 20,
+    answer_bytes_max: 16 << 20,
+    bytes_max: 64 << 20,
+    at_once_max: 256,
+    waiting_max: 256,
+};
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 const REPEAT_TIMEOUT: Duration = Duration::from_secs(30);

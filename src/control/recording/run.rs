@@ -4,7 +4,10 @@ use std::{
     collections::HashMap,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed},
+        atomic::{
+            AtomicBool, AtomicU64, AtomicUsize,
+            Ordering::{Acquire, Relaxed, Release},
+        },
     },
 };
 
@@ -22,6 +25,7 @@ pub(in crate::control) struct Recordings(Arc<Mutex<HashMap<Place, Arc<Numbers>>>
 #[derive(Debug, Default)]
 struct Numbers {
     wanted: usize,
+    under_way: AtomicBool,
     recorded: AtomicUsize,
     seen: AtomicU64,
     matching: AtomicU64,
@@ -60,7 +64,7 @@ impl Recordings {
     /// Of the one that runs on the slot; zeros if none does.
     pub(super) fn progress(&self, service: &ServiceName, slot: Slot) -> RecordProgress {
         let numbers = self.running().get(&(service.clone(), slot)).cloned();
-        RecordProgress { under_way: numbers.is_some(), ..numbers.unwrap_or_default().progress() }
+        numbers.unwrap_or_default().progress()
     }
 
     fn running(&self) -> MutexGuard<'_, HashMap<Place, Arc<Numbers>>> {
@@ -71,7 +75,7 @@ impl Recordings {
 impl Numbers {
     fn progress(&self) -> RecordProgress {
         RecordProgress {
-            under_way: true,
+            under_way: self.under_way.load(Acquire),
             recorded: self.recorded.load(Relaxed),
             wanted: self.wanted,
             seen: self.seen.load(Relaxed),
@@ -81,6 +85,11 @@ impl Numbers {
 }
 
 impl Run {
+    /// From now on nothing escapes it; only now others are told that it runs.
+    pub(super) fn under_way(&self) {
+        self.numbers.under_way.store(true, Release);
+    }
+
     pub(super) fn recorded(&self, count: usize) {
         self.numbers.recorded.store(count, Relaxed);
     }
@@ -117,7 +126,8 @@ impl Drop for Run {
 mod tests {
     use super::*;
 
-    /// Fails when: two recordings run on one slot, or one that has ended keeps its place.
+    /// Fails when: two recordings run on one slot, one that has ended keeps its place, or one is shown before it sees
+    /// all traffic.
     #[test]
     fn one_runs_on_a_slot() {
         let (recordings, iris) = (Recordings::default(), "iris".parse().unwrap());
@@ -125,6 +135,8 @@ mod tests {
         let busy = recordings.begin(&iris, Slot::Blue, 5, "test").unwrap_err();
         assert_eq!(busy.error, ProblemKind::Busy);
         drop(recordings.begin(&iris, Slot::Green, 5, "test").unwrap());
+        assert!(!recordings.progress(&iris, Slot::Blue).under_way);
+        run.under_way();
         run.recorded(3);
         let progress = recordings.progress(&iris, Slot::Blue);
         assert_eq!((progress.under_way, progress.recorded, progress.wanted), (true, 3, 5));
