@@ -186,7 +186,6 @@ impl Downstream {
         let all = matches!(result, Poll::Ready(Ok(bytes)) if *bytes == offered);
         self.inside = !all;
         self.conn.is_blocked.store(!all, Relaxed);
-        self.inside = !all;
     }
 }
 

@@ -9,13 +9,14 @@ use std::task::{Context, RawWakerVTable};
 /// How many events there were on this thread, and the waker that was left for the next one. While both are the same, so is
 /// what was found. The waker must be kept where it was left, so that no other one gets its address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Epoch {
+pub struct Epoch {
     events: u64,
     waker: (*const (), *const RawWakerVTable),
 }
 
 impl Epoch {
-    pub(super) fn new(events: u64, cx: &Context<'_>) -> Self {
+    /// `events` so far; the waker is the one that `cx` has.
+    pub fn new(events: u64, cx: &Context<'_>) -> Self {
         Self { events, waker: (cx.waker().data(), cx.waker().vtable()) }
     }
 }

@@ -37,6 +37,7 @@ pub use abort::Abort;
 pub use conn::ClientConn;
 pub use defer::HANDSHAKE_MAX;
 pub use downstream::cut_upgraded;
+pub use epoch::Epoch;
 pub use flat::poll_write_pieces;
 pub use gather::{Gathered, Pushing};
 pub use listen::{BindError, Listener, Lookout, bind};

@@ -23,7 +23,7 @@ use crate::{
     telemetry::FailureKind,
     upstream::{
         Conn, InFlight, SharedBody,
-        lease::{Interrupt, Lease, LeaseKind},
+        lease::{Interrupt, Lease, LeaseKind, Vigil},
     },
 };
 
@@ -52,13 +52,9 @@ pub(super) enum AnswerBody {
 #[repr(C)]
 pub(super) struct Relay {
     incoming: Incoming,
-    lease: Option<Lease>,
+    vigil: Option<Vigil>,
     /// Told at the next look, so that what came before it has left by then.
     broken: Option<AnswerBroken>,
-    /// How long the upstream's next part may take.
-    idle: Option<Duration>,
-    /// That time runs.
-    waiting: bool,
     /// HTTP/2: the last part may still wait for the client to open its window. (A blocked HTTP/1.1 connection is the
     /// patrol's matter.)
     untaken: Option<bool>,
@@ -127,12 +123,10 @@ impl AnswerBody {
         let mut relay = Relay {
             incoming: parts.incoming,
             open: Some(open),
-            lease: Some(parts.lease),
+            vigil: Some(Vigil::new(parts.lease, parts.idle)),
             request: parts.request,
             untaken,
             watch_messages: parts.watch_messages,
-            idle: parts.idle,
-            waiting: false,
             broken: None,
             until_close: parts.until_close,
         };
@@ -147,7 +141,7 @@ impl Drop for Relay {
     /// As at any other end, the lease goes after all that it was held for.
     fn drop(&mut self) {
         self.open = None;
-        self.lease = None;
+        self.vigil = None;
     }
 }
 
@@ -156,8 +150,8 @@ impl Relay {
         if let Some(broken) = self.broken.take() {
             return Poll::Ready(Some(Err(broken)));
         }
-        if let Some(lease) = &self.lease
-            && let Poll::Ready(interrupt) = lease.poll_interrupt(cx)
+        if let Some(vigil) = &mut self.vigil
+            && let Poll::Ready(interrupt) = vigil.poll_interrupt(cx)
         {
             let kind = match interrupt {
                 Interrupt::Cut => FailureKind::DrainCut,
@@ -172,7 +166,10 @@ impl Relay {
         }
         self.set_untaken(false);
         let polled = Pin::new(&mut self.incoming).poll_frame(cx);
-        self.watch_idle(polled.is_pending());
+        // The upstream's time runs while something is awaited from it, and never while the client is the slow one.
+        if let Some(vigil) = &mut self.vigil {
+            vigil.set_waiting(polled.is_pending());
+        }
         match polled {
             Poll::Pending => Poll::Pending,
             Poll::Ready(None) => {
@@ -208,30 +205,23 @@ impl Relay {
         }
     }
 
-    /// The upstream's time runs while something is awaited from it, and never while the client is the slow one.
-    fn watch_idle(&mut self, pending: bool) {
-        if pending == self.waiting || self.idle.is_none() {
-            return;
-        }
-        self.waiting = pending;
-        if let Some(lease) = &self.lease {
-            lease.set_idle(self.idle.filter(|_| pending));
-        }
+    fn lease(&self) -> Option<&Lease> {
+        self.vigil.as_ref().map(Vigil::lease)
     }
 
     /// A part of the answer came: it is for the client to take, and gives it time to go on with its request.
     fn note_flow(&mut self) {
         self.set_untaken(true);
-        if let (Some(lease), Some(_)) = (&self.lease, &self.request) {
+        if let (Some(_), Some(lease)) = (&self.request, self.lease()) {
             lease.renew_body_patience();
         }
     }
 
     fn set_untaken(&mut self, now: bool) {
-        if let (Some(before), Some(lease)) = (&mut self.untaken, &self.lease)
+        if let (Some(before), Some(vigil)) = (&mut self.untaken, &self.vigil)
             && std::mem::replace(before, now) != now
         {
-            lease.set_untaken(now);
+            vigil.lease().set_untaken(now);
         }
     }
 
@@ -245,7 +235,7 @@ impl Relay {
         open.frames += 1;
         if open.frames == 2 {
             self.watch_messages = false;
-            if let Some(lease) = &self.lease {
+            if let Some(lease) = self.lease() {
                 lease.classify(LeaseKind::Stream);
                 lease.lift_limit(FailureKind::RequestTimeout);
             }
@@ -263,7 +253,7 @@ impl Relay {
         if open.reusable {
             open.conn.give_back(now, open.keep_alive);
         }
-        self.lease = None;
+        self.vigil = None;
     }
 
     fn fail(&mut self, kind: FailureKind) {
@@ -273,7 +263,7 @@ impl Relay {
             }
             open.exchange.fail(kind);
         }
-        self.lease = None;
+        self.vigil = None;
     }
 }
 

@@ -18,10 +18,13 @@ use super::{
     LeaseKind, Tenure,
     patience::{Patience, Wait},
 };
-use crate::{net::Abort, telemetry::FailureKind};
+use crate::{
+    net::{Abort, Epoch},
+    telemetry::FailureKind,
+};
 
 /// The worker ticks at least so often, when it is not overloaded.
-const TICK_MAX: Duration = Duration::from_millis(100);
+pub(super) const TICK_MAX: Duration = Duration::from_millis(100);
 
 /// Limits from this on are counted from the worker's clock.
 const COARSE_MIN: Duration = Duration::from_secs(5);
@@ -46,10 +49,11 @@ pub struct Ledger {
     entries: RefCell<Slab<Entry>>,
     /// The time of the last tick: near enough for limits of seconds, and costs nothing to read.
     now: Cell<Instant>,
+    /// How often a holder was told to stop.
+    stops: Cell<u64>,
 }
 
-/// In the order written: what each part of a stream looks at is in the first line of memory, because with hundreds of
-/// streams a line has to be fetched anew for each of them.
+/// In the order written: what is looked at most often is in the first line of memory.
 #[repr(C, align(64))]
 struct Entry {
     waker: Option<Waker>,
@@ -82,7 +86,7 @@ pub struct Lease {
 
 impl Ledger {
     pub fn new(worker: usize) -> Rc<Self> {
-        Rc::new(Self { worker, entries: RefCell::default(), now: Cell::new(Instant::now()) })
+        Rc::new(Self { worker, entries: RefCell::default(), now: Cell::new(Instant::now()), stops: Cell::new(0) })
     }
 
     /// Takes a lease, or `None` if the tenure is retired: then read the table again.
@@ -123,7 +127,7 @@ impl Ledger {
                 abort.fire();
                 continue;
             }
-            entry.watch_time(now);
+            entry.watch_time(now, &self.stops);
         }
     }
 
@@ -133,7 +137,7 @@ impl Ledger {
         for (_, entry) in self.entries.borrow_mut().iter_mut() {
             let meant = tenures.is_none_or(|list| list.iter().any(|tenure| Arc::ptr_eq(tenure, &entry.tenure)));
             if meant && entry.interrupt != Some(Interrupt::Cut) {
-                entry.stop(Interrupt::Cut);
+                entry.stop(Interrupt::Cut, &self.stops);
                 entry.tenure.add_cut(1);
                 leases += 1;
             }
@@ -163,14 +167,14 @@ impl Ledger {
 }
 
 impl Entry {
-    fn watch_time(&mut self, now: Instant) {
+    fn watch_time(&mut self, now: Instant, stops: &Cell<u64>) {
         if !matches!(self.interrupt, None | Some(Interrupt::TimedOut)) {
             return;
         }
         if let Some((_, kind)) = self.limit.take_if(|(limit, _)| *limit <= now) {
-            self.stop(Interrupt::OverLimit(kind));
+            self.stop(Interrupt::OverLimit(kind), stops);
         } else if self.deadline.take_if(|deadline| *deadline <= now).is_some() {
-            self.stop(Interrupt::TimedOut);
+            self.stop(Interrupt::TimedOut, stops);
         }
     }
 
@@ -194,7 +198,8 @@ impl Entry {
         }
     }
 
-    fn stop(&mut self, interrupt: Interrupt) {
+    fn stop(&mut self, interrupt: Interrupt, stops: &Cell<u64>) {
+        stops.set(stops.get() + 1);
         self.interrupt = Some(interrupt);
         if let Some(waker) = self.waker.take() {
             waker.wake();
@@ -235,10 +240,25 @@ impl Lease {
 
     /// Interrupt the holder if nothing happens for this long; up to a tick late.
     pub fn set_idle(&self, limit: Option<Duration>) {
+        self.set_idle_since(limit, self.now());
+    }
+
+    /// The same, for somebody for whom nothing has happened since then by the worker's clock.
+    pub(super) fn set_idle_since(&self, limit: Option<Duration>, since: Instant) {
         let entry = &mut self.ledger.entries.borrow_mut()[self.key];
         entry.idle = limit;
-        entry.deadline = limit.map(|idle| self.ledger.now.get() + TICK_MAX + idle);
+        entry.deadline = limit.map(|idle| since + TICK_MAX + idle);
         entry.forget_time_out();
+    }
+
+    /// By the worker's clock, which costs nothing to read.
+    pub(super) fn now(&self) -> Instant {
+        self.ledger.now.get()
+    }
+
+    /// While this is the same, and the task of the latest [`Lease::poll_interrupt`], so is what that found.
+    pub(super) fn epoch(&self, cx: &Context<'_>) -> Epoch {
+        Epoch::new(self.ledger.stops.get(), cx)
     }
 
     /// Something happened: an idle time begins anew. The end of the current tick counts as now, so that it never ends early.

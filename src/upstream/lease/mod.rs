@@ -7,8 +7,10 @@ pub mod count;
 mod ledger;
 mod patience;
 mod tenure;
+mod vigil;
 
 pub use count::{LeaseKind, LeaseKinds};
 pub use ledger::{Interrupt, Lease, Ledger, LocalTenure};
 pub use patience::Patience;
 pub use tenure::Tenure;
+pub use vigil::Vigil;
