@@ -74,7 +74,14 @@ impl Vigil {
 
 #[cfg(test)]
 mod tests {
-    use std::{rc::Rc, sync::Arc, task::Waker};
+    use std::{
+        rc::Rc,
+        sync::{
+            Arc,
+            atomic::{AtomicBool, Ordering::Relaxed},
+        },
+        task::{Wake, Waker},
+    };
 
     use super::{
         super::{Ledger, Tenure, patience::Patience},
@@ -83,98 +90,100 @@ mod tests {
     use crate::ids::Slot;
 
     const IDLE: Duration = Duration::from_secs(10);
+    const TOO_LONG: Poll<Interrupt> = Poll::Ready(Interrupt::TimedOut);
 
-    /// A vigil, and what the ledger's ticks are: so many seconds after its beginning.
-    fn start() -> (Vigil, impl Fn(u64), Rc<Ledger>) {
-        let (ledger, tenure) = (Ledger::new(0), Rc::new(Arc::new(Tenure::new(Slot::Blue, 1))));
-        let begun = Instant::now();
-        let lease = ledger.acquire(&tenure, begun).unwrap();
-        let ticking = ledger.clone();
-        let tick = move |seconds| ticking.tick(begun + Duration::from_secs(seconds), Patience::default());
-        tick(0);
-        (Vigil::new(lease, Some(IDLE)), tick, ledger)
+    /// A vigil from second 0 on.
+    struct Night {
+        vigil: Vigil,
+        ledger: Rc<Ledger>,
+        begun: Instant,
+    }
+
+    impl Night {
+        fn begin() -> Self {
+            let (ledger, tenure) = (Ledger::new(0), Rc::new(Arc::new(Tenure::new(Slot::Blue, 1))));
+            let begun = Instant::now();
+            let lease = ledger.acquire(&tenure, begun).unwrap();
+            let night = Self { vigil: Vigil::new(lease, Some(IDLE)), ledger, begun };
+            night.tick(0);
+            night
+        }
+
+        fn tick(&self, second: u64) {
+            self.ledger.tick(self.begun + Duration::from_secs(second), Patience::default());
+        }
+
+        fn look(&mut self) -> Poll<Interrupt> {
+            self.vigil.poll_interrupt(&Context::from_waker(Waker::noop()))
+        }
+
+        fn look_at(&mut self, second: u64) -> Poll<Interrupt> {
+            self.tick(second);
+            self.look()
+        }
     }
 
     /// Fails when: parts that come do not set the time back, or the time is not counted anew after an alarm that was false.
     #[test]
     fn only_silence_is_too_long() {
-        let (mut vigil, tick, _ledger) = start();
-        let cx = Context::from_waker(Waker::noop());
+        let mut night = Night::begin();
         for second in 0..35 {
-            tick(second);
-            assert_eq!(vigil.poll_interrupt(&cx), Poll::Pending, "in second {second}");
-            vigil.set_waiting(false);
-            vigil.set_waiting(true);
+            assert_eq!(night.look_at(second), Poll::Pending, "in second {second}");
+            night.vigil.set_waiting(false);
+            night.vigil.set_waiting(true);
         }
-        tick(44);
-        assert_eq!(vigil.poll_interrupt(&cx), Poll::Pending);
-        tick(45);
-        assert_eq!(vigil.poll_interrupt(&cx), Poll::Ready(Interrupt::TimedOut));
+        assert_eq!((night.look_at(44), night.look_at(45)), (Poll::Pending, TOO_LONG));
     }
 
     /// Fails when: the time runs while nothing is awaited.
     #[test]
     fn a_slow_client_has_all_the_time() {
-        let (mut vigil, tick, _ledger) = start();
-        let cx = Context::from_waker(Waker::noop());
-        vigil.set_waiting(true);
-        tick(5);
-        vigil.set_waiting(false);
-        for second in [11, 25, 60] {
-            tick(second);
-            assert_eq!(vigil.poll_interrupt(&cx), Poll::Pending);
-        }
-        vigil.set_waiting(true);
-        tick(69);
-        assert_eq!(vigil.poll_interrupt(&cx), Poll::Pending);
-        tick(71);
-        assert_eq!(vigil.poll_interrupt(&cx), Poll::Ready(Interrupt::TimedOut));
+        let mut night = Night::begin();
+        night.vigil.set_waiting(true);
+        night.tick(5);
+        night.vigil.set_waiting(false);
+        assert_eq!([11, 25, 60].map(|second| night.look_at(second)), [Poll::Pending; 3]);
+        night.vigil.set_waiting(true);
+        assert_eq!((night.look_at(69), night.look_at(71)), (Poll::Pending, TOO_LONG));
     }
 
     /// Fails when: what the client sends does not set the time back, or sets it forward.
     #[test]
     fn a_conversation_goes_on() {
-        let (mut vigil, tick, _ledger) = start();
-        let cx = Context::from_waker(Waker::noop());
-        vigil.set_waiting(true);
-        assert_eq!(vigil.poll_interrupt(&cx), Poll::Pending);
-        tick(8);
-        vigil.lease().touch();
-        tick(17);
-        assert_eq!(vigil.poll_interrupt(&cx), Poll::Pending);
-        tick(19);
-        assert_eq!(vigil.poll_interrupt(&cx), Poll::Ready(Interrupt::TimedOut));
+        let mut night = Night::begin();
+        night.vigil.set_waiting(true);
+        assert_eq!(night.look_at(8), Poll::Pending);
+        night.vigil.lease().touch();
+        assert_eq!((night.look_at(17), night.look_at(19)), (Poll::Pending, TOO_LONG));
     }
 
     /// Fails when: a stop is not seen because nothing seems to have happened since the last look.
     #[test]
     fn a_cut_is_seen_at_once() {
-        let (mut vigil, _tick, ledger) = start();
-        let cx = Context::from_waker(Waker::noop());
-        vigil.set_waiting(true);
-        for _ in 0..2 {
-            assert_eq!(vigil.poll_interrupt(&cx), Poll::Pending);
-        }
-        assert_eq!(ledger.cut(None), 1);
-        for _ in 0..2 {
-            assert_eq!(vigil.poll_interrupt(&cx), Poll::Ready(Interrupt::Cut));
-        }
+        let mut night = Night::begin();
+        night.vigil.set_waiting(true);
+        assert_eq!((night.look(), night.look()), (Poll::Pending, Poll::Pending));
+        assert_eq!(night.ledger.cut(None), 1);
+        let cut = Poll::Ready(Interrupt::Cut);
+        assert_eq!((night.look(), night.look()), (cut, cut));
     }
 
     /// Fails when: another task than before is not woken.
     #[test]
     fn whoever_looked_last_is_woken() {
-        struct Told(std::sync::atomic::AtomicBool);
-        impl std::task::Wake for Told {
-            fn wake(self: Arc<Self>) {
-                self.0.store(true, std::sync::atomic::Ordering::Relaxed);
-            }
+        let mut night = Night::begin();
+        assert_eq!(night.look(), Poll::Pending);
+        let told = Arc::new(Told(AtomicBool::new(false)));
+        assert_eq!(night.vigil.poll_interrupt(&Context::from_waker(&told.clone().into())), Poll::Pending);
+        night.ledger.cut(None);
+        assert!(told.0.load(Relaxed));
+    }
+
+    struct Told(AtomicBool);
+
+    impl Wake for Told {
+        fn wake(self: Arc<Self>) {
+            self.0.store(true, Relaxed);
         }
-        let (mut vigil, _tick, ledger) = start();
-        assert_eq!(vigil.poll_interrupt(&Context::from_waker(Waker::noop())), Poll::Pending);
-        let told = Arc::new(Told(false.into()));
-        assert_eq!(vigil.poll_interrupt(&Context::from_waker(&told.clone().into())), Poll::Pending);
-        ledger.cut(None);
-        assert!(told.0.load(std::sync::atomic::Ordering::Relaxed));
     }
 }
