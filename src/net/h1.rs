@@ -24,6 +24,7 @@ use super::{
     abort::Abortable,
     conn::Doing,
     downstream::Downstream,
+    hush::Hush,
     patrol::{Order, Watched},
     refusal::Refusals,
     serve::until_order,
@@ -91,9 +92,10 @@ where
             Pin::new(&mut conn).graceful_shutdown();
         }
         watched.conn.set_resting(false);
-        let mut rests = false;
+        let (mut rests, mut hush) = (false, Hush::default());
         loop {
-            match until_order(Pin::new(&mut conn), watched).await {
+            let turn = poll_fn(|cx| hush.poll(Pin::new(&mut conn), cx));
+            match until_order(pin!(turn), watched).await {
                 Ok(Ok(())) => break,
                 Ok(Err(error)) => {
                     // What the client sent could not be read to its end; the 4xx that says so must reach it.

@@ -2,8 +2,8 @@
 //!
 //! `defer` has clients wait in the kernel until they ask. `open` makes a connection of an accepted socket: PROXY header,
 //! TLS, the protocol. `serve` runs it over `downstream`, which sees every byte: heads before the HTTP library does,
-//! trailers, hang-ups, what the client does not take. `gather` has the frames of an HTTP/2 connection leave together.
-//! `patrol` holds all of a worker's connections to their limits.
+//! trailers, hang-ups, what the client does not take. `hush` spares connections turns for nothing. `gather` has the
+//! frames of an HTTP/2 connection leave together. `patrol` holds all of a worker's connections to their limits.
 //!
 //! Invariants: a switch or reload never touches a client connection; a connection is told to close only at shutdown,
 //! when its own time is over, or when its framing cannot be trusted; an answer that was written is not erased by a
@@ -20,6 +20,7 @@ mod gather;
 mod h1;
 mod hangup;
 mod head;
+mod hush;
 mod listen;
 mod moment;
 mod open;
@@ -40,6 +41,7 @@ pub use downstream::cut_upgraded;
 pub use epoch::Epoch;
 pub use flat::poll_write_pieces;
 pub use gather::{Gathered, Pushing};
+pub use hush::{Hush, poll_body};
 pub use listen::{BindError, Listener, Lookout, bind};
 pub use moment::moment;
 pub use patrol::Patrol;

@@ -18,7 +18,7 @@ use super::{
     headers::{self, Seen},
 };
 use crate::{
-    net::moment,
+    net::{moment, poll_body},
     shadow::Tee,
     telemetry::FailureKind,
     upstream::{
@@ -165,7 +165,7 @@ impl Relay {
             return Poll::Ready(Some(Err(AnswerBroken::Cut(kind))));
         }
         self.set_untaken(false);
-        let polled = Pin::new(&mut self.incoming).poll_frame(cx);
+        let polled = poll_body(&mut self.incoming, cx);
         // The upstream's time runs while something is awaited from it, and never while the client is the slow one.
         if let Some(vigil) = &mut self.vigil {
             vigil.set_waiting(polled.is_pending());

@@ -24,7 +24,7 @@ use super::{
     expectation::{Expectation, HeldBack},
     lease::Lease,
 };
-use crate::telemetry::FailureKind;
+use crate::{net::poll_body, telemetry::FailureKind};
 
 /// Why a request body ended early.
 #[derive(Debug, thiserror::Error)]
@@ -258,7 +258,7 @@ impl Attempt {
             }
             state.held_back = None;
         }
-        match Pin::new(&mut state.incoming).poll_frame(cx) {
+        match poll_body(&mut state.incoming, cx) {
             Poll::Ready(frame) => {
                 self.stop_waiting();
                 if state.answered {

@@ -3,6 +3,8 @@
 use std::{
     cell::RefCell,
     fmt,
+    future::poll_fn,
+    pin::Pin,
     rc::Rc,
     sync::Arc,
     time::{Duration, Instant},
@@ -13,6 +15,7 @@ use hyper::client::conn::http1::{Builder, SendRequest};
 use hyper_util::rt::TokioIo;
 
 use super::{PoolLimits, RequestBody, send::Answer};
+use crate::net::Hush;
 use crate::upstream::{UpstreamStream, WireFacts, wire::Wire};
 
 /// Bytes an answer's head may have.
@@ -94,7 +97,8 @@ pub(super) async fn handshake(stream: UpstreamStream, home: &Rc<Idle>) -> hyper:
     let (wire, facts) = Wire::new(stream);
     let (sender, connection) = builder().handshake(TokioIo::new(wire)).await?;
     tokio::task::spawn_local(async move {
-        if let Err(error) = connection.with_upgrades().await {
+        let (mut connection, mut hush) = (connection.with_upgrades(), Hush::default());
+        if let Err(error) = poll_fn(|cx| hush.poll(Pin::new(&mut connection), cx)).await {
             tracing::debug!(%error, "An upstream connection ended with an error.");
         }
     });
