@@ -65,7 +65,7 @@ pub(super) const TIMEOUTS: Timeouts = Timeouts {
 
 /// Below uvicorn's 5 s, so that the proxy is the one who closes.
 pub(super) const POOL: PoolSettings =
-    PoolSettings { idle_timeout: Duration::from_secs(4), idle_max: 256, resolve_interval: Duration::from_secs(30) };
+    PoolSettings { idle_timeout: Duration::from_secs(4), idle_max: 1024, resolve_interval: Duration::from_secs(30) };
 
 pub(super) const BALANCE: BalanceSettings =
     BalanceSettings { policy: BalancePolicy::PeakEwma, slow_start: Duration::from_secs(10) };
