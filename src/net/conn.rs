@@ -3,11 +3,13 @@
 use std::{
     net::IpAddr,
     sync::{
-        Arc, Mutex, OnceLock, PoisonError,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering::Relaxed},
     },
-    task::Waker,
+    task::Wake,
 };
+
+use super::hush::{self, Bell, HasBell};
 
 /// Time over which resets are counted.
 const RESETS_WINDOW_MS: u64 = 10_000;
@@ -55,6 +57,8 @@ pub struct ClientConn {
     answering: AtomicBool,
     is_tls: AtomicBool,
     open: AtomicU32,
+    /// Of the task that serves HTTP/1.1.
+    bell: Bell,
     /// When `doing` last changed, in milliseconds of the patrol's clock.
     since_ms: AtomicU64,
     clock: Arc<AtomicU64>,
@@ -65,8 +69,6 @@ pub struct ClientConn {
     body_end: AtomicU64,
     /// Bytes of the client's that have been read.
     read: AtomicU64,
-    /// Wakes the connection's task.
-    pub(super) waker: OnceLock<Waker>,
     /// Never an IPv4 address in IPv6 form.
     pub peer: IpAddr,
     /// It was shown the names of fields whose values it is not to remember (HTTP/2).
@@ -84,6 +86,22 @@ pub struct ClientConn {
     resets_max: AtomicU32,
     resets_since_ms: AtomicU64,
     interim: Mutex<Vec<u8>>,
+}
+
+impl HasBell for ClientConn {
+    fn bell(&self) -> &Bell {
+        &self.bell
+    }
+}
+
+impl Wake for ClientConn {
+    fn wake(self: Arc<Self>) {
+        hush::wake(self);
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        hush::wake_by_ref(self);
+    }
 }
 
 impl ClientConn {
@@ -121,7 +139,7 @@ impl ClientConn {
             read: AtomicU64::new(0),
             resting: AtomicBool::new(true),
             is_watched: AtomicBool::new(true),
-            waker: OnceLock::new(),
+            bell: Bell::default(),
         }
     }
 
@@ -196,9 +214,7 @@ impl ClientConn {
         }
         self.interim.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(text);
         self.has_interim.store(true, Relaxed);
-        if let Some(waker) = self.waker.get() {
-            waker.wake_by_ref();
-        }
+        self.bell.ring();
     }
 
     pub(super) fn note_head_end(&self, place: u64) {

@@ -9,7 +9,6 @@ use std::{
     convert::Infallible,
     future::poll_fn,
     pin::{Pin, pin},
-    task::Poll,
 };
 
 use bytes::Bytes;
@@ -82,17 +81,11 @@ where
     let mut conn = builder.serve_connection(TokioIo::new(stream), service).with_upgrades();
     async move {
         let mut timed_out = None;
-        poll_fn(|cx| {
-            // The task's waker stays the same for its life.
-            watched.conn.waker.get_or_init(|| cx.waker().clone());
-            Poll::Ready(())
-        })
-        .await;
         if order.is_some() {
             Pin::new(&mut conn).graceful_shutdown();
         }
         watched.conn.set_resting(false);
-        let (mut rests, mut hush) = (false, Hush::default());
+        let (mut rests, hush) = (false, Hush::new(watched.conn.clone()));
         loop {
             let turn = poll_fn(|cx| hush.poll(Pin::new(&mut conn), cx));
             match until_order(pin!(turn), watched).await {

@@ -10,7 +10,7 @@
 use std::{
     cell::Cell,
     pin::Pin,
-    sync::Arc,
+    sync::{Arc, OnceLock},
     task::{Context, Poll, Wake, Waker},
 };
 
@@ -22,42 +22,61 @@ thread_local! {
     /// A reader takes a part just now.
     static TAKING: Cell<bool> = const { Cell::new(false) };
     /// The connection that it woke.
-    static WOKEN: Cell<Option<Arc<Bell>>> = const { Cell::new(None) };
+    static WOKEN: Cell<Option<Waker>> = const { Cell::new(None) };
 }
 
-/// Polls a connection so that its wake-ups can wait. Belongs to one task.
+/// Wakes the task that polls a connection. Part of what is shared about the connection, so that it costs no memory of its
+/// own: with hundreds of streams each line has to be fetched anew for each of them.
 #[derive(Debug, Default)]
-pub struct Hush {
-    /// The task's waker, and what is made of it.
-    wakers: Option<(Waker, Waker)>,
+pub struct Bell(OnceLock<Waker>);
+
+/// Shared by a connection's task and others.
+pub trait HasBell: Wake + Send + Sync + 'static {
+    fn bell(&self) -> &Bell;
 }
 
-/// Wakes the connection's task, now or when a reader has taken its part.
-struct Bell(Waker);
+/// Polls a connection so that its wake-ups can wait.
+#[derive(Debug)]
+pub struct Hush<T> {
+    shared: Arc<T>,
+    waker: Waker,
+}
 
 /// A part is being taken; when this goes, even by a panic, the connection is woken if it was to be.
 struct Taking {
     needless: bool,
 }
 
-impl Hush {
-    pub fn poll<F: Future>(&mut self, connection: Pin<&mut F>, cx: &mut Context<'_>) -> Poll<F::Output> {
-        let (_, bell) = match &mut self.wakers {
-            Some(wakers) if wakers.0.will_wake(cx.waker()) => wakers,
-            wakers => wakers.insert((cx.waker().clone(), Waker::from(Arc::new(Bell(cx.waker().clone()))))),
-        };
-        connection.poll(&mut Context::from_waker(bell))
+impl Bell {
+    /// Wakes the task, if there is one yet.
+    pub fn ring(&self) {
+        if let Some(task) = self.0.get() {
+            task.wake_by_ref();
+        }
     }
 }
 
-impl Wake for Bell {
-    fn wake(self: Arc<Self>) {
-        if TAKING.get() { WOKEN.set(Some(self)) } else { self.0.wake_by_ref() }
+impl<T: HasBell> Hush<T> {
+    /// For the task that will poll the connection, from now on and alone.
+    pub fn new(shared: Arc<T>) -> Self {
+        Self { waker: Waker::from(shared.clone()), shared }
     }
 
-    fn wake_by_ref(self: &Arc<Self>) {
-        if TAKING.get() { WOKEN.set(Some(self.clone())) } else { self.0.wake_by_ref() }
+    pub fn poll<F: Future>(&self, connection: Pin<&mut F>, cx: &Context<'_>) -> Poll<F::Output> {
+        // A task's waker stays the same for its life.
+        self.shared.bell().0.get_or_init(|| cx.waker().clone());
+        connection.poll(&mut Context::from_waker(&self.waker))
     }
+}
+
+/// What waking a [`HasBell`] means: to be called by its [`Wake::wake`].
+pub fn wake<T: HasBell>(shared: Arc<T>) {
+    if TAKING.get() { WOKEN.set(Some(Waker::from(shared))) } else { shared.bell().ring() }
+}
+
+/// The same for its [`Wake::wake_by_ref`].
+pub fn wake_by_ref<T: HasBell>(shared: &Arc<T>) {
+    if TAKING.get() { WOKEN.set(Some(Waker::from(shared.clone()))) } else { shared.bell().ring() }
 }
 
 /// The next part of a body. Its connection, if a [`Hush`] polls it, is not woken for room that it has no use for.
@@ -82,10 +101,10 @@ impl Taking {
 impl Drop for Taking {
     fn drop(&mut self) {
         TAKING.set(false);
-        if let Some(bell) = WOKEN.take()
+        if let Some(waker) = WOKEN.take()
             && !self.needless
         {
-            bell.wake();
+            waker.wake();
         }
     }
 }

@@ -16,12 +16,32 @@ use tokio::{
 };
 
 use super::*;
+use crate::net::hush;
+
+#[derive(Debug, Default)]
+struct Shared(Bell);
+
+impl HasBell for Shared {
+    fn bell(&self) -> &Bell {
+        &self.0
+    }
+}
+
+impl Wake for Shared {
+    fn wake(self: Arc<Self>) {
+        hush::wake(self);
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        hush::wake_by_ref(self);
+    }
+}
 
 /// A connection whose turns are counted, and the server's end of its stream.
 async fn connection(turns: &Rc<Cell<u32>>) -> (SendRequest<Empty<Bytes>>, DuplexStream) {
     let (near, far) = duplex(1 << 16);
     let (sender, mut connection) = http1::handshake(TokioIo::new(near)).await.unwrap();
-    let (mut hush, turns) = (Hush::default(), turns.clone());
+    let (hush, turns) = (Hush::new(Arc::<Shared>::default()), turns.clone());
     tokio::task::spawn_local(poll_fn(move |cx| {
         turns.set(turns.get() + 1);
         hush.poll(Pin::new(&mut connection), cx)
@@ -104,12 +124,12 @@ impl Wake for Count {
 fn nothing_else_is_held_back() {
     let count = Arc::new(Count(AtomicU32::new(0)));
     let mut bell = None;
-    let mut hush = Hush::default();
-    let mut keep = std::pin::pin!(poll_fn(|cx| {
+    let mut connection = std::pin::pin!(poll_fn(|cx| {
         bell = Some(cx.waker().clone());
         Poll::<()>::Pending
     }));
-    assert!(hush.poll(keep.as_mut(), &mut Context::from_waker(&Waker::from(count.clone()))).is_pending());
+    let task = Waker::from(count.clone());
+    assert!(Hush::new(Arc::<Shared>::default()).poll(connection.as_mut(), &Context::from_waker(&task)).is_pending());
     let bell = bell.unwrap();
 
     let taking = Taking::begin();

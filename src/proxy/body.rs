@@ -18,7 +18,7 @@ use super::{
     headers::{self, Seen},
 };
 use crate::{
-    net::{moment, poll_body},
+    net::{hush::poll_body, moment},
     shadow::Tee,
     telemetry::FailureKind,
     upstream::{

@@ -69,7 +69,9 @@ pub const INFERENCE_ENDINGS: &[&str] = &[
 ];
 
 fn is_inference(path: &str) -> bool {
-    INFERENCE_ENDINGS.iter().any(|ending| path.ends_with(ending))
+    // The last byte tells most of them apart.
+    let last = path.as_bytes().last();
+    INFERENCE_ENDINGS.iter().any(|ending| ending.as_bytes().last() == last && path.ends_with(ending))
 }
 
 #[cfg(test)]

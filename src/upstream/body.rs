@@ -24,7 +24,7 @@ use super::{
     expectation::{Expectation, HeldBack},
     lease::Lease,
 };
-use crate::{net::poll_body, telemetry::FailureKind};
+use crate::{net::hush::poll_body, telemetry::FailureKind};
 
 /// Why a request body ended early.
 #[derive(Debug, thiserror::Error)]

@@ -13,7 +13,7 @@ use std::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
-    task::{Context, Poll, Waker, ready},
+    task::{Context, Poll, Wake, Waker, ready},
 };
 
 use hyper::upgrade::Upgraded;
@@ -21,17 +21,37 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::UpstreamStream;
+use crate::net::hush::{self, Bell, HasBell};
 
 /// Bytes that went over one connection so far. Atomic only because hyper wants streams to be `Send`; one thread uses it.
 #[derive(Debug, Default)]
+#[repr(C)]
 pub struct WireFacts {
     written: AtomicU64,
     read: AtomicU64,
+    /// Of the connection's task (HTTP/1.1).
+    bell: Bell,
     /// An answer may still come: a write that fails is not told yet.
     holding: AtomicBool,
     /// Somebody waits for a write that failed, and who.
     is_held_up: AtomicBool,
     held_up: Mutex<Option<Waker>>,
+}
+
+impl HasBell for WireFacts {
+    fn bell(&self) -> &Bell {
+        &self.bell
+    }
+}
+
+impl Wake for WireFacts {
+    fn wake(self: Arc<Self>) {
+        hush::wake(self);
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        hush::wake_by_ref(self);
+    }
 }
 
 impl WireFacts {

@@ -15,7 +15,7 @@ use hyper::client::conn::http1::{Builder, SendRequest};
 use hyper_util::rt::TokioIo;
 
 use super::{PoolLimits, RequestBody, send::Answer};
-use crate::net::Hush;
+use crate::net::hush::Hush;
 use crate::upstream::{UpstreamStream, WireFacts, wire::Wire};
 
 /// Bytes an answer's head may have.
@@ -96,8 +96,9 @@ pub fn builder() -> Builder {
 pub(super) async fn handshake(stream: UpstreamStream, home: &Rc<Idle>) -> hyper::Result<Checkout> {
     let (wire, facts) = Wire::new(stream);
     let (sender, connection) = builder().handshake(TokioIo::new(wire)).await?;
+    let hush = Hush::new(facts.clone());
     tokio::task::spawn_local(async move {
-        let (mut connection, mut hush) = (connection.with_upgrades(), Hush::default());
+        let mut connection = connection.with_upgrades();
         if let Err(error) = poll_fn(|cx| hush.poll(Pin::new(&mut connection), cx)).await {
             tracing::debug!(%error, "An upstream connection ended with an error.");
         }
