@@ -19,7 +19,7 @@ use http_body::{Body as _, Frame};
 use hyper::body::Incoming;
 
 thread_local! {
-    /// A reader takes a part just now.
+    /// A reader takes a part just now, and has woken nobody so far: a second wake-up would not be for the room.
     static TAKING: Cell<bool> = const { Cell::new(false) };
     /// The connection that it woke.
     static WOKEN: Cell<Option<Waker>> = const { Cell::new(None) };
@@ -71,12 +71,12 @@ impl<T: HasBell> Hush<T> {
 
 /// What waking a [`HasBell`] means: to be called by its [`Wake::wake`].
 pub fn wake<T: HasBell>(shared: Arc<T>) {
-    if TAKING.get() { WOKEN.set(Some(Waker::from(shared))) } else { shared.bell().ring() }
+    if TAKING.take() { WOKEN.set(Some(Waker::from(shared))) } else { shared.bell().ring() }
 }
 
 /// The same for its [`Wake::wake_by_ref`].
 pub fn wake_by_ref<T: HasBell>(shared: &Arc<T>) {
-    if TAKING.get() { WOKEN.set(Some(Waker::from(shared.clone()))) } else { shared.bell().ring() }
+    if TAKING.take() { WOKEN.set(Some(Waker::from(shared.clone()))) } else { shared.bell().ring() }
 }
 
 /// The next part of a body. Its connection, if a [`Hush`] polls it, is not woken for room that it has no use for.
