@@ -9,7 +9,7 @@ import same_work
 from alone import Bump, Doubled, Scale
 from processes import CORES
 from stage import OURS, PEERS, Proxy, Stage, on_stage
-from workloads import WORKLOADS, Figures, side_by_side
+from workloads import WORKLOADS, Figures, Workload, side_by_side
 
 ALONE = {
     "idle": "memory per idle client connection, KiB",
@@ -83,7 +83,7 @@ def _print_table(stage: Stage, arguments: argparse.Namespace, scale: Scale) -> N
     print("|---" * (len(names) + 3) + "|")
     for workload in wanted:
         figures = side_by_side(stage, workload, proxies, scale.rounds, scale.seconds, warm=scale.warm)
-        print(_row(workload.title, figures, names, workload.target), flush=True)
+        print(_row(workload, figures, names), flush=True)
         for name in (name for name, failed in figures.failed.items() if failed):
             print(f"{workload.name}: {name} failed {figures.failed[name]} times", file=sys.stderr)
     for proxy in proxies:
@@ -94,10 +94,15 @@ def _print_table(stage: Stage, arguments: argparse.Namespace, scale: Scale) -> N
         print(f"| {ALONE['idle']} ({scale.idle:,}) | {cells} | | ≤ 4 KiB |", flush=True)
 
 
-def _row(title: str, figures: Figures, names: list[str], target: str) -> str:
+def _row(workload: Workload, figures: Figures, names: list[str]) -> str:
     cells = " | ".join(f"{figures.micros[name]:.1f}" for name in names)
     ratio = "" if figures.ratio is None else f"{figures.ratio:.2f}"
-    return f"| {title} | {cells} | {ratio} | ≤ {target} |"
+    target = f"≤ {workload.target}"
+    if workload.beside:
+        target += f" of {workload.beside}"
+        if workload.beside in figures.ratios:
+            ratio += f"; of {workload.beside} {figures.ratios[workload.beside]:.2f}"
+    return f"| {workload.title} | {cells} | {ratio} | {target} |"
 
 
 def _print_alone(stage: Stage, arguments: argparse.Namespace, scale: Scale) -> None:

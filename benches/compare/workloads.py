@@ -21,6 +21,8 @@ class Workload(NamedTuple):
     target: str
     side: str
     run: Callable[[Stage, Proxy, int], Done]
+    # The target is a ratio to this proxy alone; else, to the better of the two.
+    beside: str | None = None
 
 
 WORKLOADS = [
@@ -47,16 +49,22 @@ WORKLOADS = [
         partial(load, command="handshakes", side="tls", path="/small", connections=16),
     ),
     Workload(
-        "sse", "SSE, per token, 400 streams", "1.00", "model", partial(load, command="streams", side="model", path=TOKENS, streams=400)
+        "sse",
+        "SSE, per token, 400 streams",
+        "1.00",
+        "model",
+        partial(load, command="streams", side="model", path=TOKENS, streams=400),
+        beside="haproxy",
     ),
 ]
 
 
 class Figures(NamedTuple):
-    """CPU microseconds per request: medians, and the median of the rounds' ratios to the better reference."""
+    """CPU microseconds per request: medians, and the medians of the rounds' ratios to the better reference and to each."""
 
     micros: dict[str, float]
     ratio: float | None
+    ratios: dict[str, float]
     failed: dict[str, int]
 
 
@@ -76,12 +84,10 @@ def side_by_side(stage: Stage, workload: Workload, proxies: list[Proxy], rounds:
             costs[proxy.name].append((process.cpu_seconds() - before) / done.count * 1e6)
             failed[proxy.name] += done.failed
     medians = {name: statistics.median(values) for name, values in costs.items()}
-    return Figures(medians, _ratio(costs), failed)
+    ratios = {name: _ratio(costs, name) for name in REFERENCES if name in costs and OURS in costs}
+    better = min(ratios, key=medians.__getitem__, default=None)
+    return Figures(medians, ratios.get(better), ratios, failed)
 
 
-def _ratio(costs: dict[str, list[float]]) -> float | None:
-    references = [costs[name] for name in REFERENCES if name in costs]
-    if OURS not in costs or not references:
-        return None
-    better = min(references, key=statistics.median)
-    return statistics.median(own / other for own, other in zip(costs[OURS], better, strict=True))
+def _ratio(costs: dict[str, list[float]], reference: str) -> float:
+    return statistics.median(own / other for own, other in zip(costs[OURS], costs[reference], strict=True))
