@@ -60,12 +60,16 @@ WORKLOADS = [
 
 
 class Figures(NamedTuple):
-    """CPU microseconds per request: medians, and the medians of the rounds' ratios to the better reference and to each."""
+    """CPU microseconds per request: medians, and the medians of the rounds' ratios to the references."""
 
     micros: dict[str, float]
-    ratio: float | None
     ratios: dict[str, float]
     failed: dict[str, int]
+
+    @property
+    def ratio(self) -> float | None:
+        """To the better reference."""
+        return self.ratios.get(min(self.ratios, key=self.micros.__getitem__, default=""))
 
 
 def side_by_side(stage: Stage, workload: Workload, proxies: list[Proxy], rounds: int, seconds: int, *, warm: bool) -> Figures:
@@ -85,8 +89,7 @@ def side_by_side(stage: Stage, workload: Workload, proxies: list[Proxy], rounds:
             failed[proxy.name] += done.failed
     medians = {name: statistics.median(values) for name, values in costs.items()}
     ratios = {name: _ratio(costs, name) for name in REFERENCES if name in costs and OURS in costs}
-    better = min(ratios, key=medians.__getitem__, default=None)
-    return Figures(medians, ratios.get(better), ratios, failed)
+    return Figures(medians, ratios, failed)
 
 
 def _ratio(costs: dict[str, list[float]], reference: str) -> float:

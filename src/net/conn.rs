@@ -6,10 +6,9 @@ use std::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering::Relaxed},
     },
-    task::Wake,
 };
 
-use super::hush::{self, Bell, HasBell};
+use super::hush::{Bell, wakes_by_bell};
 
 /// Time over which resets are counted.
 const RESETS_WINDOW_MS: u64 = 10_000;
@@ -34,8 +33,8 @@ const UNKNOWN: u64 = u64::MAX;
 /// One client connection, shared by its stream, its task and its requests. Atomic only because hyper wants streams to
 /// be `Send`; one thread uses it, so that a load and a store do where others need one locked instruction.
 ///
-/// In the order written: what every write looks at is together, and comes first. With hundreds of connections each line
-/// of memory has to be fetched anew for each of them.
+/// In the order written: what every write and every wake-up looks at is together, and comes first. With hundreds of
+/// connections each line of memory has to be fetched anew for each of them.
 #[derive(Debug)]
 #[repr(C)]
 pub struct ClientConn {
@@ -88,21 +87,7 @@ pub struct ClientConn {
     interim: Mutex<Vec<u8>>,
 }
 
-impl HasBell for ClientConn {
-    fn bell(&self) -> &Bell {
-        &self.bell
-    }
-}
-
-impl Wake for ClientConn {
-    fn wake(self: Arc<Self>) {
-        hush::wake(self);
-    }
-
-    fn wake_by_ref(self: &Arc<Self>) {
-        hush::wake_by_ref(self);
-    }
-}
+wakes_by_bell!(ClientConn);
 
 impl ClientConn {
     /// An idle connection. `clock` is the patrol's, in milliseconds; `closing` is true once shutdown has begun.

@@ -30,10 +30,32 @@ thread_local! {
 #[derive(Debug, Default)]
 pub struct Bell(OnceLock<Waker>);
 
-/// Shared by a connection's task and others.
+/// What is shared about a connection, with the bell of its task; `wakes_by_bell` makes it one.
 pub trait HasBell: Wake + Send + Sync + 'static {
     fn bell(&self) -> &Bell;
 }
+
+/// Makes a type with a field `bell` a waker that rings it; [`Wake`] cannot be implemented for all of them at once.
+macro_rules! wakes_by_bell {
+    ($shared:ty) => {
+        impl $crate::net::hush::HasBell for $shared {
+            fn bell(&self) -> &$crate::net::hush::Bell {
+                &self.bell
+            }
+        }
+
+        impl std::task::Wake for $shared {
+            fn wake(self: std::sync::Arc<Self>) {
+                $crate::net::hush::wake(self);
+            }
+
+            fn wake_by_ref(self: &std::sync::Arc<Self>) {
+                $crate::net::hush::wake_by_ref(self);
+            }
+        }
+    };
+}
+pub(crate) use wakes_by_bell;
 
 /// Polls a connection so that its wake-ups can wait.
 #[derive(Debug)]

@@ -16,26 +16,13 @@ use tokio::{
 };
 
 use super::*;
-use crate::net::hush;
 
 #[derive(Debug, Default)]
-struct Shared(Bell);
-
-impl HasBell for Shared {
-    fn bell(&self) -> &Bell {
-        &self.0
-    }
+struct Shared {
+    bell: Bell,
 }
 
-impl Wake for Shared {
-    fn wake(self: Arc<Self>) {
-        hush::wake(self);
-    }
-
-    fn wake_by_ref(self: &Arc<Self>) {
-        hush::wake_by_ref(self);
-    }
-}
+wakes_by_bell!(Shared);
 
 /// A connection whose turns are counted, and the server's end of its stream.
 async fn connection(turns: &Rc<Cell<u32>>) -> (SendRequest<Empty<Bytes>>, DuplexStream) {

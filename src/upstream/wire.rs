@@ -13,7 +13,7 @@ use std::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
-    task::{Context, Poll, Wake, Waker, ready},
+    task::{Context, Poll, Waker, ready},
 };
 
 use hyper::upgrade::Upgraded;
@@ -21,9 +21,10 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::UpstreamStream;
-use crate::net::hush::{self, Bell, HasBell};
+use crate::net::hush::{Bell, wakes_by_bell};
 
 /// Bytes that went over one connection so far. Atomic only because hyper wants streams to be `Send`; one thread uses it.
+/// In the order written, as [`ClientConn`](crate::net::ClientConn) is: what each part that is read needs comes first.
 #[derive(Debug, Default)]
 #[repr(C)]
 pub struct WireFacts {
@@ -38,21 +39,7 @@ pub struct WireFacts {
     held_up: Mutex<Option<Waker>>,
 }
 
-impl HasBell for WireFacts {
-    fn bell(&self) -> &Bell {
-        &self.bell
-    }
-}
-
-impl Wake for WireFacts {
-    fn wake(self: Arc<Self>) {
-        hush::wake(self);
-    }
-
-    fn wake_by_ref(self: &Arc<Self>) {
-        hush::wake_by_ref(self);
-    }
-}
+wakes_by_bell!(WireFacts);
 
 impl WireFacts {
     /// A request goes out, so an answer may come. Only for a protocol that goes on reading while a write waits.

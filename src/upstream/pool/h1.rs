@@ -15,8 +15,10 @@ use hyper::client::conn::http1::{Builder, SendRequest};
 use hyper_util::rt::TokioIo;
 
 use super::{PoolLimits, RequestBody, send::Answer};
-use crate::net::hush::Hush;
-use crate::upstream::{UpstreamStream, WireFacts, wire::Wire};
+use crate::{
+    net::hush::Hush,
+    upstream::{UpstreamStream, WireFacts, wire::Wire},
+};
 
 /// Bytes an answer's head may have.
 const ANSWER_HEAD_BYTES_MAX: usize = 256 * 1024;
